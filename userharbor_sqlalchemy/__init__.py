@@ -1,0 +1,7 @@
+"""A UserHarbor store on SQLAlchemy Core. The public names, and nothing else, live here."""
+
+from .store import SQLAlchemyUserStore
+from .tables import metadata
+from .users import User
+
+__all__ = ["SQLAlchemyUserStore", "User", "metadata"]

@@ -1,0 +1,305 @@
+"""Where a connection comes from: the session's bind, transactions, savepoints, retry.
+
+The session is asked for its bind and is otherwise left alone: it is never begun, flushed,
+committed or closed. What a statement says, and what a refusal means, stands elsewhere.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import get_ident
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Delete, Dialect, Engine, Executable, Row, Select
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
+from sqlalchemy.orm import Session, scoped_session
+
+from . import dialects
+from .errors import without_values
+
+SessionFactory = Callable[[], Session]
+Parameters = Mapping[str, Any]
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""How often a call outside a transaction is tried while the database gives it up for another."""
+
+logger = logging.getLogger("userharbor_sqlalchemy")
+
+
+@dataclass(eq=False)
+class _Block:
+    """An open `transaction()` block."""
+
+    owner: "Connections"
+    connection: Connection
+    outer: "_Block | None"
+    thread: int
+    closed: bool = False
+    # A statement failed, and what the database holds of the block may be rolled back by now.
+    broken: bool = False
+
+    def break_all(self) -> None:
+        """Mark each block on this connection: the database has ended their transaction."""
+        block: _Block | None = self
+        while block is not None:
+            if block.connection is self.connection:
+                block.broken = True
+            block = block.outer
+
+
+_innermost: ContextVar[_Block | None] = ContextVar("userharbor_sqlalchemy", default=None)
+
+
+class Connections:
+    """Issues the statements of one store: each alone, or all on the connection of an open block.
+
+    `reading` and `writing` name the tables and say the intent when a session is asked for
+    its bind, so that one that routes statements takes every write, and every lock, to the
+    primary. `writing` matches no row: SQLite's write lock is taken with it.
+    """
+
+    def __init__(
+        self, session_factory: SessionFactory, reading: Select[Any], writing: Delete
+    ) -> None:
+        self._session_factory = session_factory
+        self._reading = reading
+        self._writing = writing
+
+    def first(self, statement: Executable, parameters: Parameters) -> Row[Any] | None:
+        """The first row of a query, or None."""
+        return self._run(lambda c: c.execute(statement, parameters).first(), reads=True)
+
+    def all(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
+        """All rows of a query."""
+        return self._run(lambda c: c.execute(statement, parameters).all(), reads=True)
+
+    def execute(self, statement: Executable, parameters: Parameters) -> int:
+        """Issue an UPDATE or DELETE and return how many rows it matched."""
+        return self._run(lambda c: _rowcount(c.execute(statement, parameters)))
+
+    def insert(self, statement: Executable, parameters: Parameters) -> int:
+        """Issue an INSERT and return how many rows it stored.
+
+        IntegrityError where a constraint refuses it; an open block stays usable.
+        """
+        return self._run(
+            lambda c: _rowcount(c.execute(statement, parameters)), savepoint=True
+        )
+
+    def unit(self, work: Callable[[Connection], T]) -> T:
+        """Have `work` issue several statements, all or none of which take effect.
+
+        It is called again where the database gave the transaction up for another.
+        """
+        return self._run(work, single=False, savepoint=True)
+
+    @contextmanager
+    def transaction(
+        self, bind: Session | scoped_session[Any] | Connection | None = None
+    ) -> Iterator[None]:
+        """Have all calls within the block take effect together, or none if it raises."""
+        outer = self._block()
+        raised_within = False
+        try:
+            with self._scope(bind, outer) as connection:
+                block = _Block(self, connection, _open(_innermost.get()), get_ident())
+                _innermost.set(block)
+                try:
+                    yield
+                except BaseException:
+                    raised_within = True
+                    raise
+                finally:
+                    block.closed = True
+                    # In another context than the one that entered, there is nothing to take back.
+                    if _innermost.get() is block:
+                        _innermost.set(block.outer)
+                if block.broken:
+                    raise InvalidRequestError(
+                        "a statement failed inside this transaction() block, and the block"
+                        " went on; all of it is rolled back"
+                    )
+        except StatementError as error:
+            if raised_within:
+                raise
+            refusal = without_values(error)
+        else:
+            return
+        raise refusal
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a `transaction()` block is open here."""
+        return self._block() is not None
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the database that writes go to."""
+        block = self._block()
+        return (block.connection if block else self._bind(self._writing)).dialect
+
+    def _block(self) -> _Block | None:
+        block = _open(_innermost.get())
+        while block is not None and block.owner is not self:
+            block = _open(block.outer)
+        if block is not None and block.thread != get_ident():
+            raise InvalidRequestError(
+                "a transaction() block that another thread opened is open in this context;"
+                " its connection can't serve two threads: open a block of this thread's own,"
+                " or start the thread with an empty context"
+            )
+        return block
+
+    def _bind(self, clause: Select[Any] | Delete) -> Engine | Connection:
+        return self._session_factory().get_bind(clause=clause)
+
+    def _run(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        single: bool = True,
+        reads: bool = False,
+        savepoint: bool = False,
+    ) -> T:
+        block = self._block()
+        try:
+            if block is None:
+                return self._alone(work, single=single, reads=reads)
+            return self._in_block(block, work, savepoint=savepoint)
+        except StatementError as error:
+            refusal = without_values(error)
+        # Outside the handler: the driver's text, which quotes values, stays out of the chain.
+        raise refusal
+
+    def _in_block(
+        self, block: _Block, work: Callable[[Connection], T], *, savepoint: bool
+    ) -> T:
+        try:
+            if not savepoint:
+                return work(block.connection)
+            with self._savepoint(block.connection):
+                return work(block.connection)
+        except DBAPIError as error:
+            if error.connection_invalidated or dialects.was_rolled_back(error):
+                block.break_all()
+            elif not savepoint:
+                block.broken = True
+            raise
+
+    def _alone(self, work: Callable[[Connection], T], *, single: bool, reads: bool) -> T:
+        """Do `work` outside any block of ours, again where the database gave it up."""
+        bind = self._bind(self._reading if reads else self._writing)
+        if isinstance(bind, Connection):
+            return self._on_connection(bind, work, single=single)
+        attempt = 1
+        while True:
+            try:
+                if single:
+                    return _one_statement(bind, work, reads=reads)
+                with self._own_transaction(bind) as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                died = reads and error.connection_invalidated and attempt == 1
+                if attempt == ATTEMPTS or not (died or dialects.was_rolled_back(error)):
+                    raise
+                logger.info(
+                    "%s: trying again, attempt %d of %d",
+                    "the connection was dead" if died else "the transaction was given up",
+                    attempt + 1,
+                    ATTEMPTS,
+                )
+            time.sleep(random.uniform(0, 0.005 * 2**attempt))
+            attempt += 1
+
+    def _on_connection(
+        self, connection: Connection, work: Callable[[Connection], T], *, single: bool
+    ) -> T:
+        """Do `work` on a connection that the session was bound to, and end nothing not begun here."""
+        if single and dialects.is_autocommit(connection):
+            return work(connection)
+        with self._within(connection):
+            return work(connection)
+
+    @contextmanager
+    def _scope(
+        self, bind: Session | scoped_session[Any] | Connection | None, outer: _Block | None
+    ) -> Iterator[Connection]:
+        if bind is not None:
+            connection = bind if isinstance(bind, Connection) else bind.connection()
+            with self._savepoint(connection):
+                yield connection
+        elif outer is not None:
+            with self._savepoint(outer.connection):
+                yield outer.connection
+        else:
+            own = self._bind(self._writing)
+            if isinstance(own, Connection):
+                with self._within(own):
+                    yield own
+            else:
+                with self._own_transaction(own, read_committed=True) as connection:
+                    yield connection
+
+    @contextmanager
+    def _own_transaction(
+        self, engine: Engine, *, read_committed: bool = False
+    ) -> Iterator[Connection]:
+        with engine.connect() as connection:
+            dialects.prepare_transaction(connection)
+            with connection.begin():
+                if read_committed:
+                    dialects.read_committed(connection)
+                dialects.lock_database(connection, self._writing)
+                yield connection
+
+    @contextmanager
+    def _within(self, connection: Connection) -> Iterator[None]:
+        """A savepoint where the connection's owner has begun a transaction, else one of ours."""
+        if connection.in_transaction():
+            with self._savepoint(connection):
+                yield
+        else:
+            with connection.begin():
+                yield
+
+    @contextmanager
+    def _savepoint(self, connection: Connection) -> Iterator[None]:
+        if dialects.is_autocommit(connection):
+            raise InvalidRequestError(
+                "a connection in AUTOCOMMIT can't hold a transaction to join: give the"
+                " session's bind, or the connection, another isolation level"
+            )
+        dialects.lock_database(connection, self._writing)
+        savepoint = connection.begin_nested()
+        try:
+            yield
+        except BaseException:
+            # A deadlock takes the savepoint along; that it is gone is not what went wrong.
+            with suppress(DBAPIError):
+                savepoint.rollback()
+            raise
+        savepoint.commit()
+
+
+def _one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: bool) -> T:
+    with engine.connect() as connection:
+        commits_itself = dialects.autocommit_if_free(connection)
+        result = work(connection)
+        if not (reads or commits_itself):
+            connection.commit()
+        return result
+
+
+def _rowcount(result: CursorResult[Any]) -> int:
+    return result.rowcount
+
+
+def _open(block: _Block | None) -> _Block | None:
+    while block is not None and block.closed:
+        block = block.outer
+    return block

@@ -1,0 +1,109 @@
+"""Permissions and the roles that carry them: `userharbor.interfaces.PermissionStore`."""
+
+from sqlalchemy import delete, insert, select
+from userharbor.exceptions import (
+    InvalidPermissionError,
+    UnknownPermissionError,
+    UnknownRoleError,
+)
+
+from .connections import Connections
+from .dialects import identical
+from .errors import PermissionTakenError
+from .names import NameTable, grant
+from .tables import Tables
+from .users import Users
+
+
+class PermissionMethods:
+    """The protocol's methods on permissions. Names are told apart byte for byte."""
+
+    def __init__(
+        self, connections: Connections, users: Users, roles: NameTable, tables: Tables
+    ) -> None:
+        granted = tables.role_permissions
+        self._connections = connections
+        self._users = users
+        self._roles = roles
+        self._permissions = NameTable(
+            connections,
+            tables.permissions.c.permission,
+            [granted.c.permission],
+            InvalidPermissionError,
+            PermissionTakenError,
+        )
+        self._select_role_permissions = select(granted.c.role, granted.c.permission).where(
+            granted.c.role == roles.name
+        )
+        self._select_user_permissions = (
+            select(users.username, granted.c.permission)
+            .join_from(tables.user_roles, users.table, tables.user_roles.c.username == users.username)
+            .join(granted, granted.c.role == tables.user_roles.c.role)
+            .where(users.is_named)
+        )
+        self._grant_permission = (
+            insert(granted)
+            .from_select(
+                ["role", "permission"],
+                select(tables.roles.c.role, tables.permissions.c.permission)
+                .join_from(tables.roles, tables.permissions, self._permissions.is_named)
+                .where(roles.is_named),
+            )
+            .execution_options(preserve_rowcount=True)
+        )
+        self._revoke_permission = delete(granted).where(
+            identical(granted.c.role, roles.name),
+            identical(granted.c.permission, self._permissions.name),
+        )
+
+    def create_permission(self, permission: str) -> None:
+        """Store a permission.
+
+        `PermissionAlreadyExistsError` (also an `IntegrityError` of SQLAlchemy's) if it is
+        there, `InvalidPermissionError` if no column can hold the name.
+        """
+        self._permissions.create(permission)
+
+    def delete_permission(self, permission: str) -> None:
+        """Remove a permission, if it is there, from all roles."""
+        self._permissions.delete(permission)
+
+    def list_permissions(self) -> set[str]:
+        """Return all permissions."""
+        return self._permissions.all()
+
+    def permission_exists(self, permission: str) -> bool:
+        """Return whether there is such a permission."""
+        return self._permissions.exists(permission)
+
+    def grant_permission_to_role(self, role: str, permission: str) -> None:
+        """Give the role the permission; having it already is as good.
+
+        `UnknownRoleError` or `UnknownPermissionError` if either is not there.
+        """
+        parameters = {**self._roles.named(role), **self._permissions.named(permission)}
+        if not grant(
+            self._connections,
+            self._grant_permission,
+            parameters,
+            lambda: permission in self.get_role_permissions(role),
+        ):
+            if self._roles.exists(role):
+                raise UnknownPermissionError("Unknown permission")
+            raise UnknownRoleError("Unknown role")
+
+    def revoke_permission_from_role(self, role: str, permission: str) -> None:
+        """Take the permission from the role, which may not have it, nor either be there."""
+        parameters = {**self._roles.named(role), **self._permissions.named(permission)}
+        self._connections.execute(self._revoke_permission, parameters)
+
+    def get_role_permissions(self, role: str) -> set[str]:
+        """Return the role's permissions; none if there is no such role."""
+        rows = self._connections.all(self._select_role_permissions, self._roles.named(role))
+        return {row.permission for row in rows if row.role == role}
+
+    def get_user_permissions(self, username: str) -> set[str]:
+        """Return the permissions of all the user's roles; none if there is no such user."""
+        parameters = self._users.named(username)
+        rows = self._connections.all(self._select_user_permissions, parameters)
+        return {row.permission for row in rows if self._users.found(row, parameters)}

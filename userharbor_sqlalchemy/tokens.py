@@ -1,0 +1,274 @@
+"""Sessions, e-mail verifications and password resets: `userharbor.interfaces.TokenStore`.
+
+All three are one kind of table and share `TokenTable`. The row of a user is locked before
+the rows of the user's tokens, everywhere, or two calls could wait for each other.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from userharbor.exceptions import (
+    InvalidPasswordResetTokenError,
+    InvalidSessionTokenError,
+    InvalidVerificationTokenError,
+    UserHarborError,
+)
+from userharbor.interfaces import UserToken
+
+from .connections import Connections
+from .dialects import identical
+from .errors import (
+    AlreadyExistsError,
+    ResetTokenTakenError,
+    SessionTokenTakenError,
+    UnknownUserError,
+    VerificationTokenTakenError,
+)
+from .tables import TOKEN_HASH_LENGTH, Tables
+from .users import Users
+from .values import as_naive_utc, as_utc, is_storable, is_storable_key
+
+
+class TokenTable:
+    """One of the three tables, and the statements on it."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        users: Users,
+        table: Table,
+        invalid: type[UserHarborError],
+        taken: type[AlreadyExistsError],
+    ) -> None:
+        self._connections = connections
+        self._users = users
+        self._invalid = invalid
+        self._taken = taken
+
+        token_hash = bindparam("given_token_hash")
+        username = bindparam("given_username")
+        expires_at = bindparam("given_expires_at")
+        is_token = identical(table.c.token_hash, token_hash)
+        columns = (table.c.username, table.c.token_hash, table.c.expires_at)
+        row = {"token_hash": token_hash, "username": username, "expires_at": expires_at}
+
+        self._select = select(*columns).where(table.c.token_hash == token_hash)
+        self._select_locked = self._select.with_for_update()
+        self._lock_owner = (
+            select(users.username)
+            .where(
+                users.username
+                == select(table.c.username)
+                .where(table.c.token_hash == token_hash)
+                .scalar_subquery()
+            )
+            .with_for_update(key_share=True)
+        )
+        self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
+        self._insert = insert(table).values(row)
+        self._insert_for_user = (
+            insert(table)
+            .from_select(list(row), select(token_hash, users.username, expires_at).where(users.is_named))
+            .execution_options(preserve_rowcount=True)
+        )
+        self._replace = (
+            update(table)
+            .where(table.c.token_hash == bindparam("replaced_token_hash"))
+            .values(token_hash=token_hash, expires_at=expires_at)
+        )
+        self._refresh = update(table).where(is_token).values(expires_at=expires_at)
+        self._delete = delete(table).where(is_token)
+        self._delete_of_user = delete(table).where(table.c.username == users.owner)
+
+    def get(self, token_hash: str) -> UserToken | None:
+        """The token, or None."""
+        return _token(self._connections.first(self._select, _hashed(token_hash)), token_hash)
+
+    def get_to_spend(self, token_hash: str) -> UserToken | None:
+        """The token, or None; within `transaction()` no other transaction gets it until the end."""
+        if not self._connections.in_transaction:
+            return self.get(token_hash)
+        parameters = _hashed(token_hash)
+        # The owner first, as everywhere; what another spent meanwhile is gone when read again.
+        self._connections.first(self._lock_owner, parameters)
+        return _token(self._connections.first(self._select_locked, parameters), token_hash)
+
+    def row(self, token_hash: str, expires_at: datetime) -> dict[str, Any]:
+        """The parameters of a new row but its owner; the core's error where no column can hold it."""
+        if not is_storable_key(token_hash, TOKEN_HASH_LENGTH):
+            raise self._invalid("Token hash can't be stored")
+        return {"given_token_hash": token_hash, "given_expires_at": as_utc(expires_at)}
+
+    def insert(self, connection: Connection, username: str, row: dict[str, Any]) -> None:
+        """Store `row` for the user that is spelled `username`."""
+        connection.execute(self._insert, {**row, "given_username": username})
+
+    def add(self, token: UserToken) -> None:
+        """Store `token` beside the others of its user."""
+        parameters = self._parameters(token)
+        try:
+            stored = self._connections.insert(self._insert_for_user, parameters)
+        except IntegrityError as refusal:
+            raise self._explained(refusal, token) from None
+        if not stored:
+            raise UnknownUserError
+
+    def replace(self, token: UserToken) -> None:
+        """Store `token` in the place of those of its user."""
+        parameters = self._parameters(token)
+        try:
+            stored = self._connections.unit(lambda c: self._replace_with(c, parameters))
+        except IntegrityError as refusal:
+            raise self._explained(refusal, token) from None
+        if not stored:
+            raise UnknownUserError
+
+    def refresh(self, token_hash: str, expires_at: datetime) -> None:
+        """Let the token, if it is there, expire at `expires_at`."""
+        self._connections.execute(
+            self._refresh, {**_hashed(token_hash), "given_expires_at": as_utc(expires_at)}
+        )
+
+    def remove(self, token_hash: str) -> None:
+        """Remove the token if it is there."""
+        self._connections.execute(self._delete, _hashed(token_hash))
+
+    def remove_of_user(self, username: str) -> None:
+        """Remove all tokens of the user, if there are any."""
+        self._connections.execute(self._delete_of_user, self._users.named(username))
+
+    def explained(self, refusal: IntegrityError, token_hash: str) -> IntegrityError:
+        """Why a row was refused: that its hash is taken, or `refusal` itself."""
+        if self._connections.first(self._select, _hashed(token_hash)) is not None:
+            return self._taken()
+        return refusal
+
+    def _parameters(self, token: UserToken) -> dict[str, Any]:
+        return {**self.row(token.token_hash, token.expires_at), **self._users.named(token.username)}
+
+    def _explained(self, refusal: IntegrityError, token: UserToken) -> Exception:
+        if not self._users.exists(token.username):
+            return UnknownUserError()
+        return self.explained(refusal, token.token_hash)
+
+    def _replace_with(self, connection: Connection, parameters: dict[str, Any]) -> bool:
+        """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
+        owner = self._users.lock(connection, parameters)
+        if owner is None:
+            return False
+        hashes = connection.execute(self._select_hashes, {"given_username": owner}).scalars().all()
+        for superseded in hashes[1:]:
+            connection.execute(self._delete, {"given_token_hash": superseded})
+        replaced = hashes and connection.execute(
+            self._replace, {**parameters, "replaced_token_hash": hashes[0]}
+        ).rowcount
+        if not replaced:
+            self.insert(connection, owner, parameters)
+        return True
+
+
+def _hashed(token_hash: str) -> dict[str, Any]:
+    """The parameters that find a token. A hash that no column can hold finds none."""
+    return {
+        "given_token_hash": token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else None
+    }
+
+
+def _token(row: Row[Any] | None, token_hash: str) -> UserToken | None:
+    """`row` as a token, if it is that of `token_hash` in the eyes of Python too."""
+    if row is None or row.token_hash != token_hash:
+        return None
+    return UserToken(row.username, row.token_hash, as_naive_utc(row.expires_at))
+
+
+class TokenMethods:
+    """The protocol's methods on tokens. Token hashes are told apart byte for byte."""
+
+    def __init__(self, connections: Connections, users: Users, tables: Tables) -> None:
+        self._sessions = TokenTable(
+            connections, users, tables.sessions, InvalidSessionTokenError, SessionTokenTakenError
+        )
+        self._email_verifications = TokenTable(
+            connections,
+            users,
+            tables.email_verifications,
+            InvalidVerificationTokenError,
+            VerificationTokenTakenError,
+        )
+        self._password_resets = TokenTable(
+            connections,
+            users,
+            tables.password_resets,
+            InvalidPasswordResetTokenError,
+            ResetTokenTakenError,
+        )
+
+    def get_email_verification(self, token_hash: str) -> UserToken | None:
+        """Return the e-mail verification, expired or not, or None.
+
+        `expires_at` is naive UTC, to the microsecond. Within `transaction()` the row and
+        its user's are locked, and no other transaction gets the token until the block ends.
+        """
+        return self._email_verifications.get_to_spend(token_hash)
+
+    def set_email_verification(self, verification: UserToken) -> None:
+        """Store the user's only e-mail verification; those before it are gone.
+
+        A naive `expires_at` is UTC. `UnknownUserError` (a `KeyError`) if there is no such
+        user, `InvalidVerificationTokenError` if the hash is taken or can't be stored.
+        """
+        self._email_verifications.replace(verification)
+
+    def remove_email_verification(self, token_hash: str) -> None:
+        """Remove the e-mail verification if it is there."""
+        self._email_verifications.remove(token_hash)
+
+    def get_session(self, token_hash: str) -> UserToken | None:
+        """Return the session, expired or not, or None. `expires_at` is naive UTC."""
+        return self._sessions.get(token_hash)
+
+    def add_session(self, session: UserToken) -> None:
+        """Store a session beside the user's others.
+
+        A naive `expires_at` is UTC. `UnknownUserError` (a `KeyError`) if there is no such
+        user, `InvalidSessionTokenError` if the hash is taken or can't be stored.
+        """
+        self._sessions.add(session)
+
+    def remove_session(self, token_hash: str) -> None:
+        """Remove the session if it is there."""
+        self._sessions.remove(token_hash)
+
+    def remove_all_sessions(self, username: str) -> None:
+        """Remove all sessions of the user, if there are any."""
+        self._sessions.remove_of_user(username)
+
+    def refresh_session(self, token_hash: str, new_expires_at: datetime) -> None:
+        """Let the session expire at `new_expires_at` (naive: UTC) if it is still there."""
+        self._sessions.refresh(token_hash, new_expires_at)
+
+    def get_password_reset(self, token_hash: str) -> UserToken | None:
+        """Return the password reset, expired or not, or None.
+
+        `expires_at` is naive UTC, to the microsecond. Within `transaction()` the row and
+        its user's are locked, and no other transaction gets the token until the block ends.
+        """
+        return self._password_resets.get_to_spend(token_hash)
+
+    def set_password_reset(self, reset: UserToken) -> None:
+        """Store the user's only password reset; those before it are gone.
+
+        A naive `expires_at` is UTC. `UnknownUserError` (a `KeyError`) if there is no such
+        user, `InvalidPasswordResetTokenError` if the hash is taken or can't be stored.
+        """
+        self._password_resets.replace(reset)
+
+    def remove_password_reset(self, token_hash: str) -> None:
+        """Remove the password reset if it is there."""
+        self._password_resets.remove(token_hash)
+
+    def remove_password_reset_for_user(self, username: str) -> None:
+        """Remove the user's password reset if there is one."""
+        self._password_resets.remove_of_user(username)

@@ -1,0 +1,49 @@
+"""What goes into a column and what comes out of it: times, username keys, and what no column can hold.
+
+Nothing here knows a table, a statement or a database.
+"""
+
+from datetime import datetime, timezone
+
+
+def as_utc(value: datetime) -> datetime:
+    """The instant of `value`, aware and in UTC. A naive `value` is UTC already."""
+    if value.tzinfo is None:
+        return value.replace(tzinfo=timezone.utc)
+    return value.astimezone(timezone.utc)
+
+
+def as_naive_utc(value: datetime) -> datetime:
+    """The instant of `value` in UTC, without a time zone. A naive `value` is UTC already."""
+    if value.tzinfo is None:
+        return value
+    return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def username_key(username: str) -> str:
+    """What two spellings of one username have in common ("Straße", "STRASSE")."""
+    return username.casefold()
+
+
+def is_storable(value: str, length: int) -> bool:
+    """Whether every database can hold `value` in a column of `length` characters.
+
+    SQLite would take all of what is refused here; the answers must not differ by database.
+    """
+    if len(value) > length or "\0" in value:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_storable_key(value: str, length: int) -> bool:
+    """Whether every database can hold `value` as a new key, apart from each other key.
+
+    To MySQL's and MariaDB's `utf8mb4_bin`, "jane " and "jane" are one key.
+    """
+    return is_storable(value, length) and not value.endswith(" ")
