@@ -134,3 +134,6 @@ def _text(length: int) -> String:
 def _time() -> DateTime:
     """A column for an instant in UTC that keeps microseconds, on MySQL and MariaDB too."""
     return DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+
+define_tables(metadata, DEFAULT_PREFIX)

@@ -1,0 +1,91 @@
+"""Fixtures of all tests: each test that asks for a database runs on each of them."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+import servers
+from databases import Database, Databases, named_urls
+from sqlalchemy.orm import sessionmaker
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
+
+os.environ["TZ"] = servers.TIME_ZONE
+time.tzset()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("databases")
+    group.addoption(
+        "--db",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"a database of setup.cfg, may be repeated: {', '.join(named_urls())}",
+    )
+    group.addoption(
+        "--dburi",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="any database; its userharbor tables are emptied",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" not in metafunc.fixturenames:
+        return
+    urls = named_urls()
+    default = urls.pop("default").split()
+    names: list[str] = metafunc.config.getoption("--db")
+    uris: list[str] = metafunc.config.getoption("--dburi")
+    if unknown := [name for name in names if name not in urls]:
+        raise pytest.UsageError(f"setup.cfg has no database {unknown[0]!r}, but {list(urls)}")
+    asked_for = bool(names or uris)
+    chosen = {name: urls[name] for name in names or ([] if uris else default)}
+    chosen |= {uri: uri for uri in uris}
+    metafunc.parametrize(
+        "database", [(url, asked_for) for url in chosen.values()], ids=list(chosen), indirect=True
+    )
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    databases = Databases()
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Database]:
+    """A database with the built-in tables."""
+    url, asked_for = request.param
+    database = Database(databases.url(url, asked_for))
+    metadata.drop_all(database.main)
+    metadata.create_all(database.main)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def db(database: Database) -> Iterator[Database]:
+    """The database, its tables empty. Fails the test that leaves a connection checked out."""
+    with database.main.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    yield database
+    left = database.checked_out()
+    database.dispose_engines()
+    assert left == [], "a connection is still checked out"
+
+
+@pytest.fixture
+def store(db: Database) -> SQLAlchemyUserStore[User]:
+    """A store on the built-in tables."""
+    return SQLAlchemyUserStore(sessionmaker(db.main))
+
+
+@pytest.fixture
+def user_store(store: SQLAlchemyUserStore[User]) -> SQLAlchemyUserStore[User]:
+    """The name that the conformance suite asks for."""
+    return store
