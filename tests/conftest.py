@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 import servers
 from databases import Database, Databases, named_urls
+from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
+
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
 os.environ["TZ"] = servers.TIME_ZONE
@@ -37,13 +39,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     urls = named_urls()
     default = urls.pop("default").split()
-    names: list[str] = metafunc.config.getoption("--db")
-    uris: list[str] = metafunc.config.getoption("--dburi")
+    names: list[str] = metafunc.config.getoption("--db") or []
+    uris: list[str] = metafunc.config.getoption("--dburi") or []
     if unknown := [name for name in names if name not in urls]:
         raise pytest.UsageError(f"setup.cfg has no database {unknown[0]!r}, but {list(urls)}")
     asked_for = bool(names or uris)
     chosen = {name: urls[name] for name in names or ([] if uris else default)}
     chosen |= {uri: uri for uri in uris}
+    if marker := metafunc.definition.get_closest_marker("backends"):
+        chosen = {
+            name: url
+            for name, url in chosen.items()
+            if make_url(url).get_backend_name() in marker.args
+        }
     metafunc.parametrize(
         "database", [(url, asked_for) for url in chosen.values()], ids=list(chosen), indirect=True
     )

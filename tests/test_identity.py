@@ -1,4 +1,4 @@
-"""Who is who: hostile texts, and texts that some collation takes for one, on every database alike."""
+"""Who is who: hostile texts, and texts that a collation may take for one, on each database."""
 
 from collections.abc import Callable
 
@@ -19,6 +19,7 @@ from userharbor.exceptions import (
     UnknownPermissionError,
     UnknownRoleError,
 )
+
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
@@ -134,13 +135,14 @@ def test_no_write_takes_a_hostile_text_for_another(admin: Store, db: Database, n
         admin.remove_all_sessions(text)
         admin.remove_password_reset_for_user(text)
         admin.revoke_role_from_user(text, "admin")
-        for write in (
+        writes: list[Callable[[], None]] = [
             lambda: admin.set_password_hash(text, "new"),
             lambda: admin.grant_role_to_user(text, "admin"),
             lambda: admin.add_session(new_token("new", text)),
             lambda: admin.set_email_verification(new_token("new", text)),
             lambda: admin.set_password_reset(new_token("new", text)),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(KeyError) as raised:
                 write()
             assert isinstance(raised.value, InvalidUsernameError)
@@ -152,9 +154,7 @@ def creations(store: Store, text: str) -> dict[str, tuple[Callable[[], None], ty
     """Each way to store `text` as a key: the call, the core's error, and where it is to be read."""
     return {
         "username": (
-            lambda: store.create_user(
-                new_user(text, email="e", verification_token_hash="t")
-            ),
+            lambda: store.create_user(new_user(text, email="e", verification_token_hash="t")),
             InvalidUsernameError,
             "SELECT username FROM userharbor_users WHERE email = 'e'",
         ),

@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 from databases import Database
 from samples import EXPIRES_AT, new_token, new_user
+
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
@@ -112,7 +113,9 @@ def test_superseded_tokens_of_an_old_table_are_replaced_by_one(
         assert tokens(db, f"{kind}s") == [("b", "jane")]
     finally:
         with db.main.begin() as connection:
-            connection.exec_driver_sql(f"CREATE UNIQUE INDEX uq_{table}_username ON {table} (username)")
+            connection.exec_driver_sql(
+                f"CREATE UNIQUE INDEX uq_{table}_username ON {table} (username)"
+            )
 
 
 def test_roles_and_permissions_are_stored_granted_and_removed(store: Store, db: Database) -> None:

@@ -1,4 +1,4 @@
-"""Instants survive: through each column that holds one, in servers and sessions of another zone."""
+"""Instants survive each column that holds one, in servers and sessions of another zone."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -7,6 +7,7 @@ import servers
 from databases import Database
 from samples import new_token, new_user
 from sqlalchemy.orm import sessionmaker
+
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -37,7 +38,7 @@ def store(request: pytest.FixtureRequest, db: Database) -> SQLAlchemyUserStore[U
 def test_an_expiry_comes_back_as_the_same_instant(
     store: SQLAlchemyUserStore[User], db: Database, given: datetime, naive_utc: datetime
 ) -> None:
-    """Naive UTC to the microsecond, whatever it came in as, through every method that stores one."""
+    """Naive UTC to the microsecond, through every method that stores one."""
     store.create_user(new_user(expires_at=given))
     verification = store.get_email_verification("jane-verification")
     store.set_email_verification(new_token("v", expires_at=given))
@@ -71,10 +72,14 @@ def test_the_server_is_not_in_utc(db: Database) -> None:
 def test_a_column_holds_utc_to_the_raw_reader(db: Database) -> None:
     """Another program that reads the tables finds the instant as well."""
     store = SQLAlchemyUserStore(sessionmaker(db.main))
-    store.create_user(new_user(expires_at=datetime(2030, 1, 1, 0, 0, 0, 1, INDIA)))
+    instant = datetime(2030, 1, 1, 0, 0, 0, 1, INDIA)
+    store.create_user(new_user(expires_at=instant))
+    store.set_password_reset(new_token("r", expires_at=instant))
+    store.add_session(new_token("s", expires_at=instant))
 
-    ((stored,),) = db.read("SELECT expires_at FROM userharbor_email_verifications")
-    if db.backend == "postgresql":
-        assert stored == datetime(2030, 1, 1, 0, 0, 0, 1, INDIA)
-    else:
-        assert str(stored) == "2029-12-31 18:30:00.000001"
+    for table in ("email_verifications", "password_resets", "sessions"):
+        ((stored,),) = db.read(f"SELECT expires_at FROM userharbor_{table}")
+        if db.backend == "postgresql":
+            assert stored == instant
+        else:
+            assert str(stored) == "2029-12-31 18:30:00.000001"

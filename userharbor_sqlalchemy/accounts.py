@@ -6,7 +6,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, true, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import (
     InvalidCredentialsError,
@@ -41,7 +51,10 @@ class AccountMethods(Generic[UserT]):
         self._to_user = user_mapper
         table = users.table.c
         public = select(table.username, table.email, table.verified)
-        emails = [bindparam("given_email"), bindparam("given_email_in_lower_case")]
+        emails: list[BindParameter[str]] = [
+            bindparam("given_email"),
+            bindparam("given_email_in_lower_case"),
+        ]
         self._select_by_username = public.where(users.is_named)
         self._select_by_email = public.where(table.email.in_(emails))
         self._select_password_hash = select(table.username, table.password_hash).where(
@@ -122,7 +135,10 @@ class AccountMethods(Generic[UserT]):
         return None if row is None else self._to_user(row)
 
     def get_password_hash(self, username: str) -> str:
-        """Return the user's password hash. `UnknownUserError` (a `KeyError`) if there is no such user."""
+        """Return the user's password hash.
+
+        `UnknownUserError` (a `KeyError`) if there is no such user.
+        """
         row = self._by_username(self._select_password_hash, username)
         if row is None:
             raise UnknownUserError

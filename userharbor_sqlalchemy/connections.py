@@ -87,9 +87,7 @@ class Connections:
 
         IntegrityError where a constraint refuses it; an open block stays usable.
         """
-        return self._run(
-            lambda c: _rowcount(c.execute(statement, parameters)), savepoint=True
-        )
+        return self._run(lambda c: _rowcount(c.execute(statement, parameters)), savepoint=True)
 
     def unit(self, work: Callable[[Connection], T]) -> T:
         """Have `work` issue several statements, all or none of which take effect.
@@ -176,9 +174,7 @@ class Connections:
         # Outside the handler: the driver's text, which quotes values, stays out of the chain.
         raise refusal
 
-    def _in_block(
-        self, block: _Block, work: Callable[[Connection], T], *, savepoint: bool
-    ) -> T:
+    def _in_block(self, block: _Block, work: Callable[[Connection], T], *, savepoint: bool) -> T:
         try:
             if not savepoint:
                 return work(block.connection)
@@ -219,7 +215,7 @@ class Connections:
     def _on_connection(
         self, connection: Connection, work: Callable[[Connection], T], *, single: bool
     ) -> T:
-        """Do `work` on a connection that the session was bound to, and end nothing not begun here."""
+        """Do `work` on the connection that the session is bound to; end nothing of its owner's."""
         if single and dialects.is_autocommit(connection):
             return work(connection)
         with self._within(connection):

@@ -14,7 +14,7 @@ from sqlalchemy.types import Boolean
 
 
 class identical(FunctionElement[bool]):
-    """`identical(column, value)`: the two are equal, byte for byte, and an index on `column` serves.
+    """`identical(column, value)`: they are equal, byte for byte; an index on `column` serves.
 
     A condition of a write needs it, since no row comes back to be compared in Python. On
     MySQL and MariaDB the column's collation may fold accents, case and trailing spaces.
@@ -84,11 +84,13 @@ def prepare_transaction(connection: Connection) -> None:
 def read_committed(connection: Connection) -> None:
     """As the first statement of a transaction: let each later one read what is committed by then.
 
-    Costs MySQL and MariaDB a message. A transaction that begins with a locking read can do without.
+    Costs MySQL and MariaDB a message; a transaction that begins with a locking read can do
+    without.
     """
-    if connection.dialect.name in ("mysql", "mariadb"):
-        if _isolation_level(connection) != "READ COMMITTED":
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return
+    if _isolation_level(connection) != "READ COMMITTED":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
 def lock_database(connection: Connection, no_op: Executable) -> None:

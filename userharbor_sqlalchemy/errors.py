@@ -108,9 +108,7 @@ def without_values(error: StatementError) -> StatementError:
             code=error.code,
         )
     text = str(error.args[0]) if orig is None else f"({type(orig).__name__}) {orig}"
-    return StatementError(
-        _masked(text, error), error.statement, None, orig, hide_parameters=True
-    )
+    return StatementError(_masked(text, error), error.statement, None, orig, hide_parameters=True)
 
 
 def _without_values(orig: BaseException, error: StatementError) -> BaseException:
@@ -140,7 +138,7 @@ def _masked(text: str, error: StatementError) -> str:
     return text
 
 
-def _strings(parameters: object) -> Iterator[str]:
+def _strings(parameters: Any) -> Iterator[str]:
     if isinstance(parameters, str):
         yield parameters
     elif isinstance(parameters, Mapping):

@@ -78,7 +78,7 @@ def grant(
     parameters: Mapping[str, Any],
     is_granted: Callable[[], bool],
 ) -> bool:
-    """Store a grant, and return whether it is there; it is not where one of its two sides is missing."""
+    """Store a grant; return whether it is there, which takes both its sides."""
     try:
         if connections.insert(statement, parameters):
             return True
@@ -89,9 +89,12 @@ def grant(
 
 
 def delete_with_referring(
-    connections: Connections, statement: Delete, referring: list[Delete], parameters: Mapping[str, Any]
+    connections: Connections,
+    statement: Delete,
+    referring: list[Delete],
+    parameters: Mapping[str, Any],
 ) -> None:
-    """Issue a DELETE, and those of the rows that refer to its rows where the database leaves them."""
+    """Issue a DELETE, after those of the referring rows where the database would leave them."""
     if enforces_foreign_keys(connections.dialect):
         connections.execute(statement, parameters)
     else:

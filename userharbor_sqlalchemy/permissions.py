@@ -21,7 +21,7 @@ class PermissionMethods:
     def __init__(
         self, connections: Connections, users: Users, roles: NameTable, tables: Tables
     ) -> None:
-        granted = tables.role_permissions
+        granted, held = tables.role_permissions, tables.user_roles
         self._connections = connections
         self._users = users
         self._roles = roles
@@ -37,8 +37,8 @@ class PermissionMethods:
         )
         self._select_user_permissions = (
             select(users.username, granted.c.permission)
-            .join_from(tables.user_roles, users.table, tables.user_roles.c.username == users.username)
-            .join(granted, granted.c.role == tables.user_roles.c.role)
+            .join_from(held, users.table, held.c.username == users.username)
+            .join(granted, granted.c.role == held.c.role)
             .where(users.is_named)
         )
         self._grant_permission = (

@@ -72,7 +72,9 @@ class RoleMethods:
             parameters,
             lambda: role in self.get_user_roles(username),
         ):
-            raise UnknownRoleError("Unknown role") if self._users.exists(username) else UnknownUserError
+            if self._users.exists(username):
+                raise UnknownRoleError("Unknown role")
+            raise UnknownUserError
 
     def revoke_role_from_user(self, username: str, role: str) -> None:
         """Take the role from the user, who may not have it, nor either be there."""

@@ -18,9 +18,7 @@ from .tokens import TokenMethods
 from .users import User, Users, to_user
 
 
-class SQLAlchemyUserStore(
-    AccountMethods[UserT], TokenMethods, RoleMethods, PermissionMethods
-):
+class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, PermissionMethods):
     """A `userharbor.interfaces.UserStore` on SQLite, PostgreSQL, MariaDB or MySQL.
 
     Each call works on a connection of the bind of `session_factory()`, and takes effect at
@@ -43,7 +41,7 @@ class SQLAlchemyUserStore(
 
     @overload
     def __init__(
-        self: "SQLAlchemyUserStore[UserT]",
+        self,
         session_factory: SessionFactory,
         user_model: None = None,
         *,
@@ -54,7 +52,7 @@ class SQLAlchemyUserStore(
 
     @overload
     def __init__(
-        self: "SQLAlchemyUserStore[UserT]",
+        self,
         session_factory: SessionFactory,
         user_model: None,
         user_mapper: Callable[[Any], UserT],
@@ -92,11 +90,9 @@ class SQLAlchemyUserStore(
         )
         users = Users(connections, tables.users)
         roles = role_table(connections, tables)
-        mapper = to_user if user_mapper is None else user_mapper
+        mapper: Callable[[Row[Any]], Any] = to_user if user_mapper is None else user_mapper
         TokenMethods.__init__(self, connections, users, tables)
-        AccountMethods.__init__(
-            self, connections, users, self._email_verifications, tables, mapper
-        )
+        AccountMethods.__init__(self, connections, users, self._email_verifications, tables, mapper)
         RoleMethods.__init__(self, connections, users, roles, tables)
         PermissionMethods.__init__(self, connections, users, roles, tables)
 

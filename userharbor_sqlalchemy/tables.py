@@ -78,9 +78,7 @@ def _define(metadata: MetaData, prefix: str) -> Tables:
     users = table(
         "users",
         Column("username", _text(USERNAME_LENGTH), primary_key=True),
-        Column(
-            "username_key", _text(USERNAME_LENGTH), nullable=False, unique=True, index=True
-        ),
+        Column("username_key", _text(USERNAME_LENGTH), nullable=False, unique=True, index=True),
         Column("email", _text(EMAIL_LENGTH), nullable=False, unique=True, index=True),
         Column("password_hash", _text(PASSWORD_HASH_LENGTH), nullable=False),
         Column("verified", Boolean, nullable=False),
@@ -102,9 +100,7 @@ def _define(metadata: MetaData, prefix: str) -> Tables:
         return of_a_user
 
     roles = table("roles", Column("role", _text(NAME_LENGTH), primary_key=True))
-    permissions = table(
-        "permissions", Column("permission", _text(NAME_LENGTH), primary_key=True)
-    )
+    permissions = table("permissions", Column("permission", _text(NAME_LENGTH), primary_key=True))
     return Tables(
         users=users,
         email_verifications=tokens_one_a_user("email_verifications"),

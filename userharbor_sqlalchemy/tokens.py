@@ -5,9 +5,20 @@ the rows of the user's tokens, everywhere, or two calls could wait for each othe
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
@@ -30,6 +41,8 @@ from .tables import TOKEN_HASH_LENGTH, Tables
 from .users import Users
 from .values import as_naive_utc, as_utc, is_storable, is_storable_key
 
+T = TypeVar("T")
+
 
 class TokenTable:
     """One of the three tables, and the statements on it."""
@@ -47,9 +60,9 @@ class TokenTable:
         self._invalid = invalid
         self._taken = taken
 
-        token_hash = bindparam("given_token_hash")
-        username = bindparam("given_username")
-        expires_at = bindparam("given_expires_at")
+        token_hash: BindParameter[str] = _given(table.c.token_hash)
+        username: BindParameter[str] = _given(table.c.username)
+        expires_at: BindParameter[datetime] = _given(table.c.expires_at)
         is_token = identical(table.c.token_hash, token_hash)
         columns = (table.c.username, table.c.token_hash, table.c.expires_at)
         row = {"token_hash": token_hash, "username": username, "expires_at": expires_at}
@@ -68,9 +81,10 @@ class TokenTable:
         )
         self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
         self._insert = insert(table).values(row)
+        row_of_user = select(token_hash, users.username, expires_at).where(users.is_named)
         self._insert_for_user = (
             insert(table)
-            .from_select(list(row), select(token_hash, users.username, expires_at).where(users.is_named))
+            .from_select(list(row), row_of_user)
             .execution_options(preserve_rowcount=True)
         )
         self._replace = (
@@ -96,7 +110,10 @@ class TokenTable:
         return _token(self._connections.first(self._select_locked, parameters), token_hash)
 
     def row(self, token_hash: str, expires_at: datetime) -> dict[str, Any]:
-        """The parameters of a new row but its owner; the core's error where no column can hold it."""
+        """The parameters of a new row, its owner's name aside.
+
+        The core's error for a hash that no column can hold.
+        """
         if not is_storable_key(token_hash, TOKEN_HASH_LENGTH):
             raise self._invalid("Token hash can't be stored")
         return {"given_token_hash": token_hash, "given_expires_at": as_utc(expires_at)}
@@ -161,19 +178,25 @@ class TokenTable:
         hashes = connection.execute(self._select_hashes, {"given_username": owner}).scalars().all()
         for superseded in hashes[1:]:
             connection.execute(self._delete, {"given_token_hash": superseded})
-        replaced = hashes and connection.execute(
-            self._replace, {**parameters, "replaced_token_hash": hashes[0]}
-        ).rowcount
+        replaced = (
+            hashes
+            and connection.execute(
+                self._replace, {**parameters, "replaced_token_hash": hashes[0]}
+            ).rowcount
+        )
         if not replaced:
             self.insert(connection, owner, parameters)
         return True
 
 
+def _given(column: ColumnElement[T]) -> BindParameter[T]:
+    """A parameter for a value of `column`, and not of its name, which an UPDATE would reserve."""
+    return bindparam(f"given_{column.key}", type_=column.type)
+
+
 def _hashed(token_hash: str) -> dict[str, Any]:
     """The parameters that find a token. A hash that no column can hold finds none."""
-    return {
-        "given_token_hash": token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else None
-    }
+    return {"given_token_hash": token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else None}
 
 
 def _token(row: Row[Any] | None, token_hash: str) -> UserToken | None:

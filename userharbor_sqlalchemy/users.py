@@ -59,7 +59,7 @@ class Users:
         """Whether `row` is that of the user asked for, whatever the table's collation folds."""
         if row is None:
             return False
-        return username_key(row.username) == parameters["given_username_key"]
+        return bool(username_key(row.username) == parameters["given_username_key"])
 
     def exists(self, username: str) -> bool:
         """Whether there is a user of this name."""

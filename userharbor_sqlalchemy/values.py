@@ -1,4 +1,4 @@
-"""What goes into a column and what comes out of it: times, username keys, and what no column can hold.
+"""What goes into a column and comes out of it: times, username keys, what no column can hold.
 
 Nothing here knows a table, a statement or a database.
 """

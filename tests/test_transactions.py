@@ -1,0 +1,391 @@
+"""Blocks, savepoints, and the sessions and connections that an application brings along."""
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from databases import Database
+from samples import EXPIRES_AT, new_token, new_user
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User
+
+Store = SQLAlchemyUserStore[User]
+
+
+class Abort(Exception):
+    pass
+
+
+@pytest.fixture
+def notes(db: Database) -> Iterator[Table]:
+    """A table of the application's own."""
+    metadata = MetaData()
+    notes = Table(
+        "notes",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("text", String(50)),
+        mysql_engine="InnoDB",
+    )
+    metadata.create_all(db.main)
+    yield notes
+    metadata.drop_all(db.main)
+
+
+def usernames(db: Database) -> list[str]:
+    return sorted(name for (name,) in db.read("SELECT username FROM userharbor_users"))
+
+
+def test_a_block_takes_effect_at_its_end(store: Store, db: Database) -> None:
+    """Not before, in the eyes of another connection."""
+    with store.transaction():
+        store.create_user(new_user())
+        if not db.is_memory:
+            assert usernames(db) == []
+        assert store.get_user_by_username("jane") is not None
+    assert usernames(db) == ["jane"]
+
+
+def test_a_block_within_a_block_is_a_savepoint(store: Store, db: Database) -> None:
+    """What raises inside takes only its own part back."""
+    with store.transaction():
+        store.create_user(new_user("one"))
+        with pytest.raises(Abort), store.transaction():
+            store.create_user(new_user("two"))
+            with store.transaction():
+                store.create_user(new_user("three"))
+            raise Abort
+        with store.transaction():
+            store.create_user(new_user("four"))
+        assert store.get_user_by_username("two") is None
+    assert usernames(db) == ["four", "one"]
+
+
+def refusals(store: Store) -> list[Callable[[], None]]:
+    return [
+        lambda: store.create_user(new_user("JANE", email="new", verification_token_hash="new")),
+        lambda: store.create_user(new_user("new", verification_token_hash="jane-verification")),
+        lambda: store.create_role("admin"),
+        lambda: store.create_permission("users.read"),
+        lambda: store.add_session(new_token("s")),
+        lambda: store.set_password_reset(new_token("r", "joe")),
+    ]
+
+
+def test_a_caught_refusal_leaves_the_block_usable(store: Store, db: Database) -> None:
+    """On PostgreSQL a failed statement ends the transaction but for a savepoint."""
+    for name in ("jane", "joe"):
+        store.create_user(new_user(name))
+    store.create_role("admin")
+    store.create_permission("users.read")
+    store.add_session(new_token("s"))
+    store.set_password_reset(new_token("r"))
+
+    with store.transaction():
+        store.add_session(new_token("before"))
+        for refused in refusals(store):
+            with pytest.raises(IntegrityError):
+                refused()
+        store.grant_role_to_user("jane", "admin")
+        store.grant_role_to_user("jane", "admin")
+        store.add_session(new_token("after"))
+
+    assert usernames(db) == ["jane", "joe"]
+    assert store.get_session("before") is not None
+    assert store.get_session("after") is not None
+    assert store.get_user_roles("jane") == {"admin"}
+
+
+def test_a_failure_that_the_block_swallows_rolls_it_back(store: Store, db: Database) -> None:
+    """PostgreSQL would answer COMMIT with a ROLLBACK, and no error."""
+    with pytest.raises(InvalidRequestError, match="rolled back"), store.transaction():
+        store.create_user(new_user())
+        with _without_permissions(db), pytest.raises(DBAPIError):
+            store.permission_exists("users.read")
+    assert usernames(db) == []
+
+
+@contextmanager
+def _without_permissions(db: Database) -> Iterator[None]:
+    """Let statements on permissions fail in the database."""
+
+    def misspell(
+        connection: object, cursor: object, statement: str, parameters: Any, *_: object
+    ) -> tuple[str, Any]:
+        return statement.replace("userharbor_permissions", "no_such_table"), parameters
+
+    event.listen(db.main, "before_cursor_execute", misspell, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(db.main, "before_cursor_execute", misspell)
+
+
+@pytest.mark.parametrize("where", ["create_engine", "execution_options"])
+def test_an_autocommit_engine_is_as_atomic_as_another(db: Database, where: str) -> None:
+    """Blocks and calls of several statements are transactions all the same."""
+    if where == "create_engine":
+        engine = db.engine(isolation_level="AUTOCOMMIT")
+    else:
+        engine = db.engine().execution_options(isolation_level="AUTOCOMMIT")
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_user(new_user("joe"))
+    with pytest.raises(IntegrityError):
+        store.create_user(new_user("new", verification_token_hash="joe-verification"))
+    with pytest.raises(Abort), store.transaction():
+        store.create_user(new_user("jane"))
+        with store.transaction():
+            store.create_role("admin")
+        raise Abort
+    assert usernames(db) == ["joe"]
+    assert db.count("userharbor_roles") == 0
+
+    with store.transaction():
+        store.create_user(new_user("jane"))
+    assert usernames(db) == ["jane", "joe"]
+    with engine.connect() as connection:
+        connection.execute(text("DELETE FROM userharbor_users"))
+    assert usernames(db) == [], "the engine commits each statement of the application's still"
+
+
+def test_an_outer_transaction_of_a_test_suite_leaves_nothing_behind(db: Database) -> None:
+    """The pattern of SQLAlchemy's documentation: a session bound to a connection, rolled back."""
+    with db.main.connect() as connection:
+        outer = connection.begin()
+        store = SQLAlchemyUserStore(sessionmaker(connection))
+        store.create_user(new_user())
+        store.create_role("admin")
+        with pytest.raises(IntegrityError):
+            store.create_role("admin")
+        with store.transaction():
+            store.add_session(new_token("s"))
+        with pytest.raises(Abort), store.transaction():
+            store.delete_user("jane")
+            raise Abort
+        assert store.get_session("s") is not None
+        assert store.get_user_by_username("jane") is not None
+        assert connection.in_transaction()
+        outer.rollback()
+    assert usernames(db) == []
+    assert db.count("userharbor_roles") == 0
+    assert db.count("userharbor_sessions") == 0
+
+
+def test_a_connection_that_nobody_has_begun_is_committed(db: Database) -> None:
+    """A session of it would commit as well; nothing stays open."""
+    with db.main.connect() as connection:
+        store = SQLAlchemyUserStore(sessionmaker(connection))
+        store.create_user(new_user())
+        assert store.get_user_by_username("jane") is not None
+        with store.transaction():
+            store.create_user(new_user("joe"))
+        assert not connection.in_transaction()
+    assert usernames(db) == ["jane", "joe"]
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_row_of_the_application_and_a_registration_end_together(
+    store: Store, db: Database, notes: Table, end: str
+) -> None:
+    """`transaction(session)` joins; the session's owner commits."""
+    with Session(db.main) as session:
+        session.execute(notes.insert().values(id=1, text="before"))
+        with store.transaction(session):
+            store.create_user(new_user())
+        session.execute(notes.insert().values(id=2, text="after"))
+        getattr(session, end)()
+    assert usernames(db) == (["jane"] if end == "commit" else [])
+    assert db.count("notes") == (2 if end == "commit" else 0)
+
+
+def test_a_joined_block_that_raises_takes_its_own_part_back(
+    store: Store, db: Database, notes: Table
+) -> None:
+    """The caller's transaction goes on, by session and by connection."""
+    with Session(db.main) as session:
+        with pytest.raises(Abort), store.transaction(session):
+            store.create_user(new_user())
+            raise Abort
+        session.execute(notes.insert().values(id=1, text="after"))
+        session.commit()
+    with db.main.begin() as connection:
+        connection.execute(notes.insert().values(id=2, text="before"))
+        with pytest.raises(Abort), store.transaction(connection):
+            store.create_user(new_user())
+            raise Abort
+    assert usernames(db) == []
+    assert db.count("notes") == 2
+
+
+def test_a_block_after_a_joined_one_is_the_stores_own_again(store: Store, db: Database) -> None:
+    """Leaving a joined block gives its connection up."""
+    with Session(db.main) as session:
+        with store.transaction(session):
+            store.create_user(new_user())
+        session.rollback()
+    store.create_user(new_user("joe"))
+    assert usernames(db) == ["joe"]
+
+
+def test_a_connection_in_autocommit_is_refused_to_join(store: Store, db: Database) -> None:
+    """There is no transaction to take part in."""
+    with db.main.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"), store.transaction(connection):
+            raise AssertionError("the block began")
+
+
+def test_the_applications_session_is_left_alone(db: Database, notes: Table) -> None:
+    """With a `scoped_session`, its transaction goes on under the store's calls and blocks."""
+    registry = scoped_session(sessionmaker(db.main))
+    store = SQLAlchemyUserStore(registry)
+    begun: list[Session] = []
+    event.listen(registry, "after_begin", lambda session, *_: begun.append(session))
+    store.create_user(new_user())
+    with store.transaction():
+        store.create_user(new_user("joe"))
+    assert store.get_user_by_username("jane") is not None
+    assert begun == []
+    assert not registry().in_transaction()
+
+    if db.backend != "sqlite":  # there, a second writer would wait for the first
+        registry.execute(notes.insert().values(id=1, text="mine"))
+        store.create_user(new_user("jim"))
+        with pytest.raises(IntegrityError):
+            store.create_user(new_user("jim"))
+        assert registry().in_transaction()
+        registry.rollback()
+        assert db.count("notes") == 0
+    registry.remove()
+
+
+def test_one_connection_is_enough(db: Database) -> None:
+    """Never two at once: a pool of one, which nobody waits for."""
+    store = SQLAlchemyUserStore(
+        sessionmaker(db.engine(pool_size=1, max_overflow=0, pool_timeout=0.2))
+    )
+    store.create_role("admin")
+    store.create_user(new_user())
+    with store.transaction():
+        store.set_password_reset(new_token("r"))
+        assert store.get_password_reset("r") is not None
+        store.grant_role_to_user("jane", "admin")
+        with store.transaction(), pytest.raises(IntegrityError):
+            store.create_user(new_user())
+        store.remove_all_sessions("jane")
+    with pytest.raises(IntegrityError):
+        store.create_user(new_user())
+    store.delete_role("admin")
+    store.delete_user("jane")
+
+
+def test_a_thread_that_inherits_an_open_block_is_refused(store: Store) -> None:
+    """Its connection can't serve two threads; a thread without the context has its own."""
+    outcomes: list[object] = []
+
+    def call() -> None:
+        try:
+            outcomes.append(store.role_exists("admin"))
+        except InvalidRequestError as error:
+            outcomes.append(str(error))
+
+    with store.transaction():
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=lambda: context.run(call))
+        thread.start()
+        thread.join()
+    assert "another thread" in str(outcomes[0])
+
+
+def test_a_block_may_be_left_in_another_context(store: Store, db: Database) -> None:
+    """As async frameworks do: it commits, does not raise, and is not left open behind."""
+    entered = contextvars.copy_context()
+    block = store.transaction()
+    entered.run(block.__enter__)
+    entered.run(store.create_user, new_user())
+    contextvars.copy_context().run(block.__exit__, None, None, None)
+
+    assert usernames(db) == ["jane"]
+    entered.run(store.create_user, new_user("joe"))
+    assert usernames(db) == ["jane", "joe"]
+
+
+def test_blocks_of_two_stores_do_not_mix(db: Database, store: Store) -> None:
+    """A block is that of one store."""
+    other = SQLAlchemyUserStore(sessionmaker(db.main))
+    with store.transaction():
+        store.create_user(new_user())
+        if not db.is_memory:
+            assert other.get_user_by_username("jane") is None
+        with pytest.raises(Abort), store.transaction():
+            store.create_user(new_user("joe"))
+            raise Abort
+    assert other.get_user_by_username("jane") is not None
+
+
+def test_writes_and_locks_go_where_updates_go(db: Database) -> None:
+    """A session may route by statement: reads to the replica, all else to the primary."""
+    primary, replica = db.engine(), db.engine()
+    seen: dict[str, list[str]] = {"primary": [], "replica": []}
+    for name, engine in (("primary", primary), ("replica", replica)):
+
+        def note(*args: object, name: str = name) -> None:
+            seen[name].append(str(args[2]).split()[0])
+
+        event.listen(engine, "before_cursor_execute", note)
+
+    class Routing(Session):
+        def get_bind(self, mapper: Any = None, *, clause: Any = None, **kw: Any) -> Engine:
+            return primary if clause is not None and clause.is_dml else replica
+
+    store = SQLAlchemyUserStore(sessionmaker(class_=Routing))
+    store.create_user(new_user())
+    store.set_user_verified("jane")
+    store.add_session(new_token("s"))
+    store.set_password_reset(new_token("r"))
+    assert seen["replica"] == []
+    with store.transaction():
+        assert store.get_password_reset("r") is not None
+        assert store.get_user_by_username("jane") is not None
+    assert seen["replica"] == []
+
+    written = len(seen["primary"])
+    assert store.get_session("s") is not None
+    assert store.get_user_by_email("jane@example.org") is not None
+    assert seen["replica"] == ["SELECT", "SELECT"]
+    assert len(seen["primary"]) == written
+
+
+def test_a_session_may_bind_by_table(db: Database) -> None:
+    """`sessionmaker(binds=...)` and no bind of its own."""
+    engine = db.engine()
+    tables = SQLAlchemyUserStore(sessionmaker()).metadata.tables.values()
+    store = SQLAlchemyUserStore(sessionmaker(binds=dict.fromkeys(tables, engine)))
+    store.create_user(new_user())
+    with store.transaction():
+        store.add_session(new_token("s"))
+    assert store.get_session("s") == new_token("s", expires_at=EXPIRES_AT)
+
+
+def test_settings_of_a_connection_are_given_back(db: Database) -> None:
+    """The application finds its pool's connections as it left them."""
+    engine = db.engine(pool_size=1, max_overflow=0)
+    with engine.connect() as connection:
+        before = connection.get_isolation_level()
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_user(new_user())
+    with store.transaction():
+        store.set_password_reset(new_token("r"))
+        if db.backend == "mysql":
+            store.get_session("s")
+    with engine.connect() as connection:
+        assert connection.get_isolation_level() == before
+        connection.execute(text("DELETE FROM userharbor_users"))
+        connection.rollback()
+    assert usernames(db) == ["jane"]
