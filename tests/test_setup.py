@@ -43,7 +43,12 @@ def works(store: SQLAlchemyUserStore[User]) -> bool:
 def test_importing_is_enough_for_the_shared_metadata() -> None:
     """Alembic's env.py imports it and makes no store."""
     assert set(metadata.tables) == BUILT_IN
-    assert set(userharbor_sqlalchemy.__all__) == {"SQLAlchemyUserStore", "User", "metadata"}
+    assert set(userharbor_sqlalchemy.__all__) == {
+        "SQLAlchemyUserStore",
+        "User",
+        "metadata",
+        "register_user_model",
+    }
 
 
 def test_the_constructor_sends_no_sql_and_does_not_call_the_factory() -> None:
@@ -146,12 +151,6 @@ def test_lookups_return_what_the_mapper_makes_of_a_row(db: Database) -> None:
     assert store.get_user_by_username("Jane") == expected
     assert store.get_user_by_email("jane@example.org") == expected
     assert store.get_user_by_username("ghost") is None
-
-
-def test_an_own_user_model_is_refused_by_name() -> None:
-    """There is no half support for it."""
-    with pytest.raises(TypeError, match="user_model"):
-        SQLAlchemyUserStore(sessionmaker(), user_model=User)  # type: ignore[call-overload]
 
 
 def test_user_has_the_three_attributes_of_the_protocol() -> None:

@@ -3,7 +3,7 @@
 `transaction()`, which that protocol has too, stands in store.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Generic
 
 from sqlalchemy import (
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Row,
     bindparam,
     delete,
+    false,
     insert,
     select,
     true,
@@ -27,10 +28,11 @@ from userharbor.interfaces import CreateUserRequest, UserT
 
 from .connections import Connections
 from .errors import EmailTakenError, UnknownUserError, UsernameTakenError
+from .models import UserModel
 from .names import delete_with_referring
 from .tables import EMAIL_LENGTH, PASSWORD_HASH_LENGTH, USERNAME_LENGTH, Tables
 from .tokens import TokenTable
-from .users import Users
+from .users import Lookup, Users
 from .values import is_storable, is_storable_key, username_key
 
 
@@ -41,47 +43,57 @@ class AccountMethods(Generic[UserT]):
         self,
         connections: Connections,
         users: Users,
+        lookup: Lookup,
         verifications: TokenTable,
+        model: UserModel,
         tables: Tables,
-        user_mapper: Callable[[Row[Any]], UserT],
     ) -> None:
         self._connections = connections
         self._users = users
+        self._lookup = lookup
         self._verifications = verifications
-        self._to_user = user_mapper
-        table = users.table.c
-        public = select(table.username, table.email, table.verified)
-        emails: list[BindParameter[str]] = [
+        self._username_length = model.length("username", USERNAME_LENGTH)
+        self._email_length = model.length("email", EMAIL_LENGTH)
+        self._password_hash_length = model.length("password_hash", PASSWORD_HASH_LENGTH)
+
+        username, email = model.columns["username"], model.columns["email"]
+        password_hash, verified = model.columns["password_hash"], model.columns["verified"]
+        given_emails: list[BindParameter[str]] = [
             bindparam("given_email"),
             bindparam("given_email_in_lower_case"),
         ]
-        self._select_by_username = public.where(users.is_named)
-        self._select_by_email = public.where(table.email.in_(emails))
-        self._select_password_hash = select(table.username, table.password_hash).where(
-            users.is_named
+        given_password_hash: BindParameter[str] = bindparam("given_password_hash")
+        self._select_by_username = lookup.select.where(users.is_named)
+        self._select_by_email = lookup.select.where(email.in_(given_emails), *users.is_one)
+        self._select_taken_email = select(email).where(email == bindparam("given_email"))
+        self._select_password_hash = select(
+            users.spelled, password_hash.label("password_hash")
+        ).where(users.is_named)
+        self._insert_user = insert(model.table).values(
+            {
+                username: bindparam("given_username"),
+                email: bindparam("given_email"),
+                password_hash: given_password_hash,
+                verified: false(),
+                **users.given,
+            }
         )
-        self._insert_user = insert(users.table).values(
-            username=bindparam("given_username"),
-            username_key=bindparam("given_username_key"),
-            email=bindparam("given_email"),
-            password_hash=bindparam("given_password_hash"),
-            verified=False,
-        )
-        self._set_verified = update(users.table).where(users.is_named).values(verified=true())
+        self._insert_key = users.insert_key
+        self._set_verified = update(model.table).where(users.is_named).values({verified: true()})
         self._set_password_hash = (
-            update(users.table)
-            .where(users.is_named)
-            .values(password_hash=bindparam("given_password_hash"))
+            update(model.table).where(users.is_named).values({password_hash: given_password_hash})
         )
-        self._delete_user = delete(users.table).where(users.is_named)
-        self._delete_referring = [
-            delete(referring).where(referring.c.username == users.owner)
-            for referring in (
-                tables.email_verifications,
-                tables.sessions,
-                tables.password_resets,
-                tables.user_roles,
-            )
+        self._delete_user = delete(model.table).where(users.is_named)
+        referring = (
+            tables.email_verifications,
+            tables.sessions,
+            tables.password_resets,
+            tables.user_roles,
+        )
+        self._delete_all = [
+            *(delete(table).where(table.c.username == users.owner) for table in referring),
+            self._delete_user,
+            *users.delete_key,
         ]
 
     def create_user(self, user: CreateUserRequest) -> None:
@@ -98,6 +110,8 @@ class AccountMethods(Generic[UserT]):
 
         def insert_both(connection: Connection) -> None:
             connection.execute(self._insert_user, row)
+            for insert_key in self._insert_key:
+                connection.execute(insert_key, row)
             self._verifications.insert(connection, user.username, verification)
 
         try:
@@ -114,33 +128,39 @@ class AccountMethods(Generic[UserT]):
         delete_with_referring(
             self._connections,
             self._delete_user,
-            self._delete_referring,
+            self._delete_all,
             self._users.named(username),
         )
 
     def get_user_by_username(self, username: str) -> UserT | None:
         """Return the user of this name in any casing, or None."""
-        row = self._by_username(self._select_by_username, username)
-        return None if row is None else self._to_user(row)
+        parameters = self._users.named(username)
+        row = self._connections.first(self._select_by_username, parameters)
+        if row is None or not self._users.found(self._lookup.username(row), parameters):
+            return None
+        return self._user(row)
 
     def get_user_by_email(self, email: str) -> UserT | None:
         """Return the user of this e-mail, as it is given or in lower case, or None."""
         lowered = email.lower()
-        if not is_storable(email, EMAIL_LENGTH):
+        if not is_storable(email, self._email_length):
             return None
         parameters = {"given_email": email, "given_email_in_lower_case": lowered}
         rows = self._connections.all(self._select_by_email, parameters)
-        found = [row for row in rows if row.email.lower() == lowered]
-        row = max(found, key=lambda row: bool(row.email == email), default=None)
-        return None if row is None else self._to_user(row)
+        found = {self._lookup.email(row): row for row in rows}
+        for spelled in (email, *found):
+            if spelled in found and spelled.lower() == lowered:
+                return self._user(found[spelled])
+        return None
 
     def get_password_hash(self, username: str) -> str:
         """Return the user's password hash.
 
         `UnknownUserError` (a `KeyError`) if there is no such user.
         """
-        row = self._by_username(self._select_password_hash, username)
-        if row is None:
+        parameters = self._users.named(username)
+        row = self._connections.first(self._select_password_hash, parameters)
+        if row is None or not self._users.found(row.username, parameters):
             raise UnknownUserError
         return str(row.password_hash)
 
@@ -150,27 +170,26 @@ class AccountMethods(Generic[UserT]):
         `UnknownUserError` (a `KeyError`) if there is no such user,
         `InvalidCredentialsError` if no column can hold the hash.
         """
-        _check_password_hash(password_hash)
+        self._check_password_hash(password_hash)
         parameters = {**self._users.named(username), "given_password_hash": password_hash}
         if not self._connections.execute(self._set_password_hash, parameters):
             # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
             self.get_password_hash(username)
 
-    def _by_username(self, statement: Any, username: str) -> Row[Any] | None:
-        parameters = self._users.named(username)
-        row = self._connections.first(statement, parameters)
-        return row if self._users.found(row, parameters) else None
+    def _user(self, row: Row[Any]) -> UserT:
+        user: UserT = self._lookup.user(row)
+        return user
 
     def _row(self, user: CreateUserRequest) -> Mapping[str, Any]:
         key = username_key(user.username)
         if not (
-            is_storable_key(user.username, USERNAME_LENGTH)
+            is_storable_key(user.username, self._username_length)
             and is_storable_key(key, USERNAME_LENGTH)
         ):
             raise InvalidUsernameError("Username can't be stored")
-        if not is_storable_key(user.email, EMAIL_LENGTH):
+        if not is_storable_key(user.email, self._email_length):
             raise InvalidEmailError("Email can't be stored")
-        _check_password_hash(user.password_hash)
+        self._check_password_hash(user.password_hash)
         return {
             "given_username": user.username,
             "given_username_key": key,
@@ -180,15 +199,13 @@ class AccountMethods(Generic[UserT]):
 
     def _explained(self, refusal: IntegrityError, user: CreateUserRequest) -> IntegrityError:
         """Why the user's rows were refused, in the eyes of the database, whatever it folds."""
-        named = self._users.named(user.username)
-        if self._connections.first(self._select_by_username, named) is not None:
+        if self._users.is_taken(user.username):
             return UsernameTakenError()
-        email = {"given_email": user.email, "given_email_in_lower_case": user.email}
-        if self._connections.first(self._select_by_email, email) is not None:
+        email = {"given_email": user.email}
+        if self._connections.first(self._select_taken_email, email) is not None:
             return EmailTakenError()
         return self._verifications.explained(refusal, user.verification_token_hash)
 
-
-def _check_password_hash(password_hash: str) -> None:
-    if not is_storable(password_hash, PASSWORD_HASH_LENGTH):
-        raise InvalidCredentialsError("Password hash can't be stored")
+    def _check_password_hash(self, password_hash: str) -> None:
+        if not is_storable(password_hash, self._password_hash_length):
+            raise InvalidCredentialsError("Password hash can't be stored")

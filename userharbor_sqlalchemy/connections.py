@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Dialect, Engine, Executable, Row, Select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Mapper, Session, scoped_session
 
 from . import dialects
 from .errors import without_values
@@ -58,15 +58,21 @@ _innermost: ContextVar[_Block | None] = ContextVar("userharbor_sqlalchemy", defa
 class Connections:
     """Issues the statements of one store: each alone, or all on the connection of an open block.
 
-    `reading` and `writing` name the tables and say the intent when a session is asked for
+    `mapper`, `reading` and `writing` name the tables and say the intent when a session is asked for
     its bind, so that one that routes statements takes every write, and every lock, to the
     primary. `writing` matches no row: SQLite's write lock is taken with it.
     """
 
     def __init__(
-        self, session_factory: SessionFactory, reading: Select[Any], writing: Delete
+        self,
+        session_factory: SessionFactory,
+        *,
+        mapper: Mapper[Any] | None,
+        reading: Select[Any],
+        writing: Delete,
     ) -> None:
         self._session_factory = session_factory
+        self._mapper = mapper
         self._reading = reading
         self._writing = writing
 
@@ -154,7 +160,7 @@ class Connections:
         return block
 
     def _bind(self, clause: Select[Any] | Delete) -> Engine | Connection:
-        return self._session_factory().get_bind(clause=clause)
+        return self._session_factory().get_bind(self._mapper, clause=clause)
 
     def _run(
         self,

@@ -67,9 +67,8 @@ class NameTable:
 
     def delete(self, name: str) -> None:
         """Remove a name, if it is there, and the grants that refer to it."""
-        delete_with_referring(
-            self._connections, self._delete, self._delete_referring, self.named(name)
-        )
+        statements = [*self._delete_referring, self._delete]
+        delete_with_referring(self._connections, self._delete, statements, self.named(name))
 
 
 def grant(
@@ -91,15 +90,13 @@ def grant(
 def delete_with_referring(
     connections: Connections,
     statement: Delete,
-    referring: list[Delete],
+    statements: list[Delete],
     parameters: Mapping[str, Any],
 ) -> None:
-    """Issue a DELETE, after those of the referring rows where the database would leave them."""
+    """Issue a DELETE, or all of `statements` where the database would leave the referring rows."""
     if enforces_foreign_keys(connections.dialect):
         connections.execute(statement, parameters)
     else:
         connections.unit(
-            lambda connection: [
-                connection.execute(each, parameters) for each in (*referring, statement)
-            ]
+            lambda connection: [connection.execute(each, parameters) for each in statements]
         )

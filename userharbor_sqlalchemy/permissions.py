@@ -36,7 +36,7 @@ class PermissionMethods:
             granted.c.role == roles.name
         )
         self._select_user_permissions = (
-            select(users.username, granted.c.permission)
+            select(users.spelled, granted.c.permission)
             .join_from(held, users.table, held.c.username == users.username)
             .join(granted, granted.c.role == held.c.role)
             .where(users.is_named)
@@ -106,4 +106,5 @@ class PermissionMethods:
         """Return the permissions of all the user's roles; none if there is no such user."""
         parameters = self._users.named(username)
         rows = self._connections.all(self._select_user_permissions, parameters)
-        return {row.permission for row in rows if self._users.found(row, parameters)}
+        found = [row for row in rows if self._users.found(row.username, parameters)]
+        return {row.permission for row in found}

@@ -22,7 +22,7 @@ class RoleMethods:
         self._users = users
         self._roles = roles
         self._select_user_roles = (
-            select(users.username, granted.c.role)
+            select(users.spelled, granted.c.role)
             .join_from(granted, users.table, granted.c.username == users.username)
             .where(users.is_named)
         )
@@ -85,7 +85,7 @@ class RoleMethods:
         """Return the user's roles; none if there is no such user."""
         parameters = self._users.named(username)
         rows = self._connections.all(self._select_user_roles, parameters)
-        return {row.role for row in rows if self._users.found(row, parameters)}
+        return {row.role for row in rows if self._users.found(row.username, parameters)}
 
 
 def role_table(connections: Connections, tables: Tables) -> NameTable:

@@ -4,18 +4,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
-from sqlalchemy import Connection, MetaData, Row, delete, false, select
+from sqlalchemy import Connection, MetaData, Table, delete, false, select
 from sqlalchemy.orm import Session, scoped_session
 from userharbor.interfaces import UserT
 
-from . import tables as built_in
 from .accounts import AccountMethods
 from .connections import Connections, SessionFactory
+from .models import built_in, registered
 from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
 from .tables import DEFAULT_PREFIX, define_tables
+from .tables import metadata as built_in_metadata
 from .tokens import TokenMethods
-from .users import User, Users, to_user
+from .users import Lookup, User, Users
+
+AnyModel = type[Any] | Table
 
 
 class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, PermissionMethods):
@@ -32,7 +35,7 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
     def __init__(
         self: "SQLAlchemyUserStore[User]",
         session_factory: SessionFactory,
-        user_model: None = None,
+        user_model: AnyModel | None = None,
         user_mapper: None = None,
         *,
         metadata: MetaData | None = None,
@@ -43,7 +46,7 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
     def __init__(
         self,
         session_factory: SessionFactory,
-        user_model: None = None,
+        user_model: AnyModel | None = None,
         *,
         user_mapper: Callable[[Any], UserT],
         metadata: MetaData | None = None,
@@ -54,7 +57,7 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
     def __init__(
         self,
         session_factory: SessionFactory,
-        user_model: None,
+        user_model: AnyModel | None,
         user_mapper: Callable[[Any], UserT],
         *,
         metadata: MetaData | None = None,
@@ -64,8 +67,8 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
     def __init__(
         self,
         session_factory: SessionFactory,
-        user_model: None = None,
-        user_mapper: Callable[[Row[Any]], Any] | None = None,
+        user_model: AnyModel | None = None,
+        user_mapper: Callable[[Any], Any] | None = None,
         *,
         metadata: MetaData | None = None,
         table_prefix: str = DEFAULT_PREFIX,
@@ -73,26 +76,42 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
         """Define the tables; send no SQL, and leave `session_factory` uncalled.
 
         `session_factory` is a `sessionmaker` or a `scoped_session`, or any callable that
-        returns a session. `user_mapper` gets the row of a lookup (`username`, `email`,
-        `verified`), and what it returns is what lookups return; the default is `User`. The
-        tables stand on `metadata`, by default on `userharbor_sqlalchemy.metadata`, and their
-        names begin with `table_prefix`.
+        returns a session.
+
+        `user_model` is the application's own, as `register_user_model` takes it, and is
+        registered where it was not; without one, users stand in a table of the store's own.
+        `user_mapper` gets what a lookup found, and what it returns is what the lookup
+        returns: for a class, a detached instance of it with its columns loaded; for a table,
+        the store's own too, its row. Without one, lookups return a `User`.
+
+        The tables stand on `metadata`, by default on that of `user_model` or on
+        `userharbor_sqlalchemy.metadata`, and their names begin with `table_prefix`.
+
+        `TypeError` and `ValueError` as `register_user_model` raises them.
         """
-        if user_model is not None:
-            raise TypeError("user_model: an own user model is not supported yet")
-        self.metadata = built_in.metadata if metadata is None else metadata
+        if user_model is None:
+            metadata = built_in_metadata if metadata is None else metadata
+            tables = define_tables(metadata, table_prefix)
+            model = built_in(tables)
+        else:
+            model, tables = registered(user_model, None, table_prefix)
+            if metadata not in (None, model.table.metadata):
+                raise ValueError("metadata is not that of user_model, where its tables stand")
+        self.metadata = model.table.metadata
         """The MetaData that holds every table of this store."""
-        tables = define_tables(self.metadata, table_prefix)
         connections = Connections(
             session_factory,
-            reading=select(tables.users),
-            writing=delete(tables.users).where(false()),
+            mapper=model.mapper,
+            reading=select(model.table),
+            writing=delete(model.table).where(false()),
         )
-        users = Users(connections, tables.users)
+        users = Users(connections, model, tables.username_keys)
+        lookup = Lookup(model, user_mapper)
         roles = role_table(connections, tables)
-        mapper: Callable[[Row[Any]], Any] = to_user if user_mapper is None else user_mapper
         TokenMethods.__init__(self, connections, users, tables)
-        AccountMethods.__init__(self, connections, users, self._email_verifications, tables, mapper)
+        AccountMethods.__init__(
+            self, connections, users, lookup, self._email_verifications, model, tables
+        )
         RoleMethods.__init__(self, connections, users, roles, tables)
         PermissionMethods.__init__(self, connections, users, roles, tables)
 

@@ -1,6 +1,7 @@
 """Every table of the store, defined on a MetaData.
 
-Plain column types only, with variants where a dialect needs one: Alembic writes them into
+The user table is the store's own, or the application's, which models.py has looked at. Plain
+column types only, with variants where a dialect needs one: Alembic writes them into
 the application's migrations. Names and columns are those of userharbor-sqlalchemy 0.7; what
 came later only adds to them.
 """
@@ -38,6 +39,7 @@ class Tables:
     """The tables of a store."""
 
     users: Table
+    username_keys: Table | None
     email_verifications: Table
     sessions: Table
     password_resets: Table
@@ -50,75 +52,116 @@ class Tables:
 _defining = Lock()
 
 
-def define_tables(metadata: MetaData, prefix: str) -> Tables:
-    """The tables named with `prefix` on `metadata`, defined there at the first call."""
+def define_tables(
+    metadata: MetaData,
+    prefix: str,
+    username: Column[str] | None = None,
+    *,
+    with_username_keys: bool = False,
+) -> Tables:
+    """The tables named with `prefix` on `metadata`, defined there at the first call.
+
+    They refer to `username`, a column of the application's, or to that of a user table that
+    is defined with them. `ValueError` where they refer to another column already.
+    """
     key = ("userharbor_sqlalchemy", prefix)
     with _defining:
         tables = metadata.info.get(key)
         if not isinstance(tables, Tables):
-            tables = metadata.info[key] = _define(metadata, prefix)
+            tables = _Definition(metadata, prefix).tables(username, with_username_keys)
+            metadata.info[key] = tables
+        if username is not None and username.table is not tables.users:
+            raise ValueError(
+                f"the tables {prefix}… of this MetaData refer to {tables.users.name!r} already;"
+                " another table_prefix makes others"
+            )
         return tables
 
 
-def _define(metadata: MetaData, prefix: str) -> Tables:
-    def table(name: str, *items: Column[Any]) -> Table:
-        return Table(
-            prefix + name,
-            metadata,
-            *items,
-            mysql_engine="InnoDB",
-            mariadb_engine="InnoDB",
+class _Definition:
+    """Defines one set of tables."""
+
+    def __init__(self, metadata: MetaData, prefix: str) -> None:
+        self._metadata = metadata
+        self._prefix = prefix
+        self._options: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+
+    def tables(self, username: Column[str] | None, with_username_keys: bool) -> Tables:
+        if username is None:
+            username = self._users().c.username
+        users = username.table
+        assert isinstance(users, Table)
+        # MySQL demands of a foreign key the collation of the column that it points to, which
+        # the application may have set on its table.
+        self._options |= {
+            option: value
+            for option, value in users.kwargs.items()
+            if option.startswith(("mysql_", "mariadb_"))
+            and option.lower().endswith(("charset", "character set", "character_set", "collate"))
+        }
+        roles = self._table("roles", Column("role", _text(NAME_LENGTH), primary_key=True))
+        permissions = self._table(
+            "permissions", Column("permission", _text(NAME_LENGTH), primary_key=True)
+        )
+        return Tables(
+            users=users,
+            username_keys=self._username_keys(username) if with_username_keys else None,
+            email_verifications=self._tokens_one_a_user("email_verifications", username),
+            sessions=self._tokens("sessions", username),
+            password_resets=self._tokens_one_a_user("password_resets", username),
+            roles=roles,
+            permissions=permissions,
+            user_roles=self._table(
+                "user_roles",
+                _reference("username", username, primary_key=True),
+                _reference("role", roles.c.role, primary_key=True, index=True),
+            ),
+            role_permissions=self._table(
+                "role_permissions",
+                _reference("role", roles.c.role, primary_key=True),
+                _reference("permission", permissions.c.permission, primary_key=True, index=True),
+            ),
         )
 
-    def reference(name: str, column: Column[str], **kw: Any) -> Column[str]:
-        return Column(
-            name, column.type, ForeignKey(column, ondelete="CASCADE"), nullable=False, **kw
+    def _table(self, name: str, *items: Column[Any]) -> Table:
+        return Table(self._prefix + name, self._metadata, *items, **self._options)
+
+    def _users(self) -> Table:
+        key = _text(USERNAME_LENGTH)
+        return self._table(
+            "users",
+            Column("username", _text(USERNAME_LENGTH), primary_key=True),
+            Column("username_key", key, nullable=False, unique=True, index=True),
+            Column("email", _text(EMAIL_LENGTH), nullable=False, unique=True, index=True),
+            Column("password_hash", _text(PASSWORD_HASH_LENGTH), nullable=False),
+            Column("verified", Boolean, nullable=False),
         )
 
-    users = table(
-        "users",
-        Column("username", _text(USERNAME_LENGTH), primary_key=True),
-        Column("username_key", _text(USERNAME_LENGTH), nullable=False, unique=True, index=True),
-        Column("email", _text(EMAIL_LENGTH), nullable=False, unique=True, index=True),
-        Column("password_hash", _text(PASSWORD_HASH_LENGTH), nullable=False),
-        Column("verified", Boolean, nullable=False),
-    )
+    def _username_keys(self, username: Column[str]) -> Table:
+        return self._table(
+            "username_keys",
+            Column("username_key", _text(USERNAME_LENGTH), primary_key=True),
+            _reference("username", username, unique=True, index=True),
+        )
 
-    def tokens(name: str) -> Table:
-        return table(
+    def _tokens(self, name: str, username: Column[str]) -> Table:
+        return self._table(
             name,
             Column("token_hash", _text(TOKEN_HASH_LENGTH), primary_key=True),
-            reference("username", users.c.username, index=True),
+            _reference("username", username, index=True),
             Column("expires_at", _time(), nullable=False),
         )
 
-    def tokens_one_a_user(name: str) -> Table:
-        of_a_user = tokens(name)
+    def _tokens_one_a_user(self, name: str, username: Column[str]) -> Table:
+        tokens = self._tokens(name, username)
         # Beside the plain index, not in its place: MariaDB refuses to drop an index that a
         # foreign key needs. An index and not a constraint: Alembic can't add one on SQLite.
-        Index(f"uq_{of_a_user.name}_username", of_a_user.c.username, unique=True)
-        return of_a_user
+        Index(f"uq_{tokens.name}_username", tokens.c.username, unique=True)
+        return tokens
 
-    roles = table("roles", Column("role", _text(NAME_LENGTH), primary_key=True))
-    permissions = table("permissions", Column("permission", _text(NAME_LENGTH), primary_key=True))
-    return Tables(
-        users=users,
-        email_verifications=tokens_one_a_user("email_verifications"),
-        sessions=tokens("sessions"),
-        password_resets=tokens_one_a_user("password_resets"),
-        roles=roles,
-        permissions=permissions,
-        user_roles=table(
-            "user_roles",
-            reference("username", users.c.username, primary_key=True),
-            reference("role", roles.c.role, primary_key=True, index=True),
-        ),
-        role_permissions=table(
-            "role_permissions",
-            reference("role", roles.c.role, primary_key=True),
-            reference("permission", permissions.c.permission, primary_key=True, index=True),
-        ),
-    )
+
+def _reference(name: str, column: Column[str], **kw: Any) -> Column[str]:
+    return Column(name, column.type, ForeignKey(column, ondelete="CASCADE"), nullable=False, **kw)
 
 
 def _text(length: int) -> String:

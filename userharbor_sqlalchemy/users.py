@@ -1,16 +1,35 @@
-"""The user table: how a user is found in it, and what its row becomes.
+"""The user table as statements see it: how a user is found in it, and what its row becomes.
 
-An application's own user model is to be registered here.
+What shape an application's own user model may have stands in models.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, select
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.orm import Mapper, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
 from .connections import Connections
 from .dialects import identical
+from .models import UserModel
 from .tables import USERNAME_LENGTH
 from .values import is_storable, username_key
 
@@ -27,11 +46,6 @@ class User:
     verified: bool
 
 
-def to_user(row: Row[Any]) -> User:
-    """The default mapping of a lookup's row."""
-    return User(row.username, row.email, row.verified)
-
-
 class Users:
     """The user table as the statements of a store see it.
 
@@ -39,34 +53,131 @@ class Users:
     and finds a user by any casing of the name.
     """
 
-    def __init__(self, connections: Connections, table: Table) -> None:
+    def __init__(
+        self, connections: Connections, model: UserModel, username_keys: Table | None
+    ) -> None:
         self._connections = connections
-        self.table = table
-        self.username = table.c.username
-        self.is_named = identical(table.c.username_key, bindparam("given_username_key"))
+        self.table = model.table
+        self.username: ColumnElement[str] = model.columns["username"]
+        self.spelled = self.username.label("username")
+        """The column as a row names it."""
+        has_name = _has_name(model, username_keys)
+        self.is_one = _is_one(model)
+        """The conditions that a row of the table is one of the model's."""
+        self.is_named = and_(has_name, *self.is_one)
         self._select = select(self.username).where(self.is_named)
+        self._select_taken = select(self.username).where(has_name)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
         self.owner = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
+        self.given = _given(model)
+        """What a new row has beside what is in the request."""
+        self.insert_key, self.delete_key = _key_statements(username_keys)
 
     def named(self, username: str) -> dict[str, Any]:
         """The parameters that find the user. A name that no column can hold finds none."""
         key = username_key(username)
-        return {"given_username_key": key if is_storable(key, USERNAME_LENGTH) else None}
+        if not is_storable(key, USERNAME_LENGTH):
+            return {"given_username_key": None, "given_username": None}
+        return {"given_username_key": key, "given_username": username}
 
-    def found(self, row: Row[Any] | None, parameters: Mapping[str, Any]) -> bool:
-        """Whether `row` is that of the user asked for, whatever the table's collation folds."""
-        if row is None:
-            return False
-        return bool(username_key(row.username) == parameters["given_username_key"])
+    def found(self, username: str | None, parameters: Mapping[str, Any]) -> bool:
+        """Whether the `username` of a row is the one asked for, whatever the collation folds."""
+        return username is not None and username_key(username) == parameters["given_username_key"]
 
     def exists(self, username: str) -> bool:
         """Whether there is a user of this name."""
         parameters = self.named(username)
-        return self.found(self._connections.first(self._select, parameters), parameters)
+        row = self._connections.first(self._select, parameters)
+        return row is not None and self.found(row[0], parameters)
+
+    def is_taken(self, username: str) -> bool:
+        """Whether the database would refuse this name to a new user, whatever it folds."""
+        return self._connections.first(self._select_taken, self.named(username)) is not None
 
     def lock(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
         """Lock the user's row to the end of the transaction; return the name as it was stored."""
-        row = connection.execute(self._lock, parameters).first()
-        return row.username if row is not None and self.found(row, parameters) else None
+        username = connection.execute(self._lock, parameters).scalar()
+        return username if self.found(username, parameters) else None
+
+
+def _to_user(row: Row[Any]) -> User:
+    return User(row.username, row.email, row.verified)
+
+
+class Lookup:
+    """What a lookup selects of the user table, and what it makes of a row."""
+
+    def __init__(self, model: UserModel, user_mapper: Callable[[Any], Any] | None) -> None:
+        self._username = model.columns["username"]
+        self._email = model.columns["email"]
+        self.select: Select[Any]
+        self.user: Callable[[Row[Any]], Any]
+        if user_mapper is None:
+            public = ("username", "email", "verified")
+            self.select = select(*(model.columns[name].label(name) for name in public))
+            self.user = _to_user
+        elif model.mapper is None:
+            self.select, self.user = select(model.table), user_mapper
+        else:
+            instance = _instances(model.mapper, list(model.columns))
+            self.select = select(*model.columns.values())
+            self.user = lambda row: user_mapper(instance(row))
+
+    def username(self, row: Row[Any]) -> str:
+        """The username in a row of `select`."""
+        return str(row._mapping[self._username])
+
+    def email(self, row: Row[Any]) -> str:
+        """The e-mail address in a row of `select`."""
+        return str(row._mapping[self._email])
+
+
+def _has_name(model: UserModel, keys: Table | None) -> ColumnElement[bool]:
+    given_key: BindParameter[str] = bindparam("given_username_key")
+    if keys is None:
+        return identical(model.columns["username_key"], given_key)
+    by_key = select(keys.c.username).where(keys.c.username_key == given_key).scalar_subquery()
+    # A user that the application has added by itself has no key yet, and is found as spelled.
+    return identical(model.columns["username"], func.coalesce(by_key, bindparam("given_username")))
+
+
+def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
+    identities = model.identities()
+    if identities is None or model.mapper is None or model.mapper.polymorphic_on is None:
+        return []
+    return [model.mapper.polymorphic_on.in_(identities)]
+
+
+def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Row[Any]], Any]:
+    """A function that makes a detached instance of the mapped class of a row's values."""
+    manager = mapper.class_manager
+
+    def instance(row: Row[Any]) -> Any:
+        made = manager.new_instance()
+        for attribute, value in zip(attributes, row, strict=True):
+            set_committed_value(made, attribute, value)
+        make_transient_to_detached(made)
+        return made
+
+    return instance
+
+
+def _given(model: UserModel) -> dict[Column[Any], Any]:
+    given: dict[Column[Any], Any] = {}
+    if model.username_key is not None:
+        given[model.username_key] = bindparam("given_username_key")
+    mapper = model.mapper
+    if mapper is not None and isinstance(mapper.polymorphic_on, Column):
+        given[mapper.polymorphic_on] = mapper.polymorphic_identity
+    return given
+
+
+def _key_statements(keys: Table | None) -> tuple[list[Insert], list[Delete]]:
+    """What stores, and what removes, a user's row in the table of keys, where there is one."""
+    if keys is None:
+        return [], []
+    key: BindParameter[str] = bindparam("given_username_key")
+    row = {"username_key": key, "username": bindparam("given_username")}
+    return [insert(keys).values(row)], [delete(keys).where(keys.c.username_key == key)]
