@@ -30,10 +30,17 @@ from .connections import Connections
 from .errors import EmailTakenError, UnknownUserError, UsernameTakenError
 from .models import UserModel
 from .names import delete_with_referring
-from .tables import EMAIL_LENGTH, PASSWORD_HASH_LENGTH, USERNAME_LENGTH, Tables
+from .tables import Tables
 from .tokens import TokenTable
 from .users import Lookup, Users
-from .values import is_storable, is_storable_key, username_key
+from .values import (
+    EMAIL_LENGTH,
+    PASSWORD_HASH_LENGTH,
+    USERNAME_LENGTH,
+    is_storable,
+    is_storable_key,
+    username_key,
+)
 
 
 class AccountMethods(Generic[UserT]):

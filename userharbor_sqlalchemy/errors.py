@@ -32,6 +32,21 @@ class UnknownUserError(InvalidUsernameError, KeyError):
         return type(self), ()
 
 
+class UsernamesCollideError(ValueError):
+    """Users that the application added have names that differ in casing only.
+
+    `usernames` holds them in pairs. Nothing was stored.
+    """
+
+    def __init__(self, usernames: list[tuple[str, str]]) -> None:
+        super().__init__(usernames)
+        self.usernames = usernames
+
+    def __str__(self) -> str:
+        pairs = ", ".join(f"{one!r} and {other!r}" for one, other in self.usernames)
+        return f"usernames that differ in casing only: {pairs}"
+
+
 class AlreadyExistsError(IntegrityError):
     """A unique value is taken. Nothing was stored.
 

@@ -10,8 +10,7 @@ from userharbor.exceptions import UserHarborError
 from .connections import Connections
 from .dialects import enforces_foreign_keys, identical
 from .errors import AlreadyExistsError
-from .tables import NAME_LENGTH
-from .values import is_storable, is_storable_key
+from .values import NAME_LENGTH, is_storable, is_storable_key
 
 
 class NameTable:

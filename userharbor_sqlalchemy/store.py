@@ -1,21 +1,23 @@
 """`SQLAlchemyUserStore`: the protocol's four parts on one set of tables and connections."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, overload
 
 from sqlalchemy import Connection, MetaData, Table, delete, false, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, scoped_session
 from userharbor.interfaces import UserT
 
 from .accounts import AccountMethods
-from .connections import Connections, SessionFactory
+from .connections import ATTEMPTS, Connections, SessionFactory
 from .models import built_in, registered
 from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
 from .tables import DEFAULT_PREFIX, define_tables
 from .tables import metadata as built_in_metadata
 from .tokens import TokenMethods
+from .username_keys import add_missing_keys
 from .users import Lookup, User, Users
 
 AnyModel = type[Any] | Table
@@ -105,6 +107,7 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
             reading=select(model.table),
             writing=delete(model.table).where(false()),
         )
+        self._username_keys = tables.username_keys
         users = Users(connections, model, tables.username_keys)
         lookup = Lookup(model, user_mapper)
         roles = role_table(connections, tables)
@@ -125,3 +128,20 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
         caller's. A block belongs to the thread that opened it.
         """
         return self._connections.transaction(bind)
+
+    def sync_username_keys(self) -> int:
+        """Let users whom the application added by itself be found in any casing.
+
+        Returns how many were taken in: 0 where `user_model` has a `username_key`, which is
+        the application's to fill. All or none in one transaction, and safe to run again or
+        while users register. `UsernamesCollideError` lists the names that differ in casing
+        only.
+        """
+        keys = self._username_keys
+        if keys is None:
+            return 0
+        for _ in range(ATTEMPTS - 1):
+            # Another call may take a user in between the look for one and the insert.
+            with suppress(IntegrityError):
+                return self._connections.unit(lambda c: add_missing_keys(c, keys))
+        return self._connections.unit(lambda c: add_missing_keys(c, keys))

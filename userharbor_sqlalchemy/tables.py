@@ -19,16 +19,20 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    event,
 )
 from sqlalchemy.dialects import mysql
 
-DEFAULT_PREFIX = "userharbor_"
+from .username_keys import fill_created_table
+from .values import (
+    EMAIL_LENGTH,
+    NAME_LENGTH,
+    PASSWORD_HASH_LENGTH,
+    TOKEN_HASH_LENGTH,
+    USERNAME_LENGTH,
+)
 
-USERNAME_LENGTH = 255
-EMAIL_LENGTH = 320
-PASSWORD_HASH_LENGTH = 512
-TOKEN_HASH_LENGTH = 128
-NAME_LENGTH = 255
+DEFAULT_PREFIX = "userharbor_"
 
 metadata = MetaData()
 """The MetaData of the built-in tables, for `create_all()` and for Alembic's `env.py`."""
@@ -138,11 +142,13 @@ class _Definition:
         )
 
     def _username_keys(self, username: Column[str]) -> Table:
-        return self._table(
+        keys = self._table(
             "username_keys",
             Column("username_key", _text(USERNAME_LENGTH), primary_key=True),
             _reference("username", username, unique=True, index=True),
         )
+        event.listen(keys, "after_create", fill_created_table)
+        return keys
 
     def _tokens(self, name: str, username: Column[str]) -> Table:
         return self._table(

@@ -37,9 +37,9 @@ from .errors import (
     UnknownUserError,
     VerificationTokenTakenError,
 )
-from .tables import TOKEN_HASH_LENGTH, Tables
+from .tables import Tables
 from .users import Users
-from .values import as_naive_utc, as_utc, is_storable, is_storable_key
+from .values import TOKEN_HASH_LENGTH, as_naive_utc, as_utc, is_storable, is_storable_key
 
 T = TypeVar("T")
 

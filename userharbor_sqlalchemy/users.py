@@ -3,7 +3,7 @@
 What shape an application's own user model may have stands in models.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     Delete,
     Insert,
     Row,
-    Select,
     Table,
     and_,
     bindparam,
@@ -30,8 +29,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from .connections import Connections
 from .dialects import identical
 from .models import UserModel
-from .tables import USERNAME_LENGTH
-from .values import is_storable, username_key
+from .values import USERNAME_LENGTH, is_storable, username_key
 
 
 @dataclass
@@ -110,28 +108,27 @@ class Lookup:
     """What a lookup selects of the user table, and what it makes of a row."""
 
     def __init__(self, model: UserModel, user_mapper: Callable[[Any], Any] | None) -> None:
-        self._username = model.columns["username"]
-        self._email = model.columns["email"]
-        self.select: Select[Any]
-        self.user: Callable[[Row[Any]], Any]
+        attributes = list(model.columns)
+        self.user: Callable[[Any], Any] = user_mapper or _to_user
         if user_mapper is None:
-            public = ("username", "email", "verified")
-            self.select = select(*(model.columns[name].label(name) for name in public))
-            self.user = _to_user
+            attributes = ["username", "email", "verified"]
+            self.select = select(*(model.columns[name].label(name) for name in attributes))
         elif model.mapper is None:
-            self.select, self.user = select(model.table), user_mapper
+            self.select = select(model.table)
         else:
-            instance = _instances(model.mapper, list(model.columns))
             self.select = select(*model.columns.values())
+            instance = _instances(model.mapper, attributes)
             self.user = lambda row: user_mapper(instance(row))
+        self._username_at = attributes.index("username")
+        self._email_at = attributes.index("email")
 
-    def username(self, row: Row[Any]) -> str:
+    def username(self, row: Sequence[Any]) -> str:
         """The username in a row of `select`."""
-        return str(row._mapping[self._username])
+        return str(row[self._username_at])
 
-    def email(self, row: Row[Any]) -> str:
+    def email(self, row: Sequence[Any]) -> str:
         """The e-mail address in a row of `select`."""
-        return str(row._mapping[self._email])
+        return str(row[self._email_at])
 
 
 def _has_name(model: UserModel, keys: Table | None) -> ColumnElement[bool]:
@@ -150,11 +147,11 @@ def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
     return [model.mapper.polymorphic_on.in_(identities)]
 
 
-def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Row[Any]], Any]:
+def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence[Any]], Any]:
     """A function that makes a detached instance of the mapped class of a row's values."""
     manager = mapper.class_manager
 
-    def instance(row: Row[Any]) -> Any:
+    def instance(row: Sequence[Any]) -> Any:
         made = manager.new_instance()
         for attribute, value in zip(attributes, row, strict=True):
             set_committed_value(made, attribute, value)

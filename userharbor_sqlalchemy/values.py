@@ -5,6 +5,13 @@ Nothing here knows a table, a statement or a database.
 
 from datetime import datetime, timezone
 
+# Characters that the columns of the store's own tables hold.
+USERNAME_LENGTH = 255
+EMAIL_LENGTH = 320
+PASSWORD_HASH_LENGTH = 512
+TOKEN_HASH_LENGTH = 128
+NAME_LENGTH = 255
+
 
 def as_utc(value: datetime) -> datetime:
     """The instant of `value`, aware and in UTC. A naive `value` is UTC already."""

@@ -1,0 +1,73 @@
+"""Giving users a key who were added without one: before there was a table of keys, or beside it.
+
+How a user is found by a key stands in users.py.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from .errors import UsernamesCollideError
+from .values import USERNAME_LENGTH, is_storable_key, username_key
+
+BATCH_SIZE = 1000
+
+
+def add_missing_keys(connection: Connection, keys: Table) -> int:
+    """Store the key of each user who has none, and return of how many.
+
+    `UsernamesCollideError` if some of them, or of those who have one, fold to the same key;
+    it is the caller's to take back what was stored by then. A name whose key no column can
+    hold stays without, and is found as it is spelled.
+    """
+    (reference,) = keys.c.username.foreign_keys
+    username: Column[str] = reference.column
+    missing = (
+        select(username)
+        .outerjoin_from(username.table, keys, keys.c.username == username)
+        .where(keys.c.username.is_(None), username.is_not(None))
+        .order_by(username)
+        .limit(BATCH_SIZE)
+    )
+    added, collisions = 0, list[tuple[str, str]]()
+    names = connection.scalars(missing).all()
+    while names:
+        by_key = {
+            username_key(name): name
+            for name in names
+            if is_storable_key(username_key(name), USERNAME_LENGTH)
+        }
+        taken = select(keys.c.username_key, keys.c.username).where(keys.c.username_key.in_(by_key))
+        owners: dict[str, str] = by_key | {row[0]: row[1] for row in connection.execute(taken)}
+        new: list[dict[str, Any]] = []
+        for name in names:
+            owner = owners.get(username_key(name))
+            if owner == name:
+                new.append({"username_key": username_key(name), "username": name})
+            elif owner is not None:
+                collisions.append((owner, name))
+        if new:
+            connection.execute(insert(keys), new)
+            added += len(new)
+        names = connection.scalars(missing.where(username > names[-1])).all()
+    if collisions:
+        raise UsernamesCollideError(collisions)
+    return added
+
+
+def fill_created_table(keys: Table, connection: Connection, **_: object) -> None:
+    """After `create_all()` has made the table of keys: store those of the users who are there.
+
+    Where that fails, the table goes again, or the next `create_all()` would take it for
+    filled: on MariaDB and MySQL, no DDL is rolled back.
+    """
+    if not isinstance(connection, Connection):  # a mock engine, which only prints
+        return
+    try:
+        add_missing_keys(connection, keys)
+    except Exception:
+        with suppress(DBAPIError):
+            keys.drop(connection)
+        raise
