@@ -10,17 +10,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Boolean
+from sqlalchemy.types import NullType
 
 
-class identical(FunctionElement[bool]):
+class identical(FunctionElement[Any]):
     """`identical(column, value)`: they are equal, byte for byte; an index on `column` serves.
 
     A condition of a write needs it, since no row comes back to be compared in Python. On
     MySQL and MariaDB the column's collation may fold accents, case and trailing spaces.
     """
 
-    type = Boolean()
+    # As a Boolean, it would be compared with 1 where the database has none, and no index serve.
+    type = NullType()
     inherit_cache = True
 
     def __init__(self, column: ColumnElement[str], value: ColumnElement[str]) -> None:

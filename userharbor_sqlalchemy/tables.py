@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-from .username_keys import fill_created_table
+from .username_keys import begin_before_ddl, fill_created_table
 from .values import (
     EMAIL_LENGTH,
     NAME_LENGTH,
@@ -110,59 +110,73 @@ class _Definition:
         return Tables(
             users=users,
             username_keys=self._username_keys(username) if with_username_keys else None,
-            email_verifications=self._tokens_one_a_user("email_verifications", username),
+            email_verifications=self._tokens("email_verifications", username, one_a_user=True),
             sessions=self._tokens("sessions", username),
-            password_resets=self._tokens_one_a_user("password_resets", username),
+            password_resets=self._tokens("password_resets", username, one_a_user=True),
             roles=roles,
             permissions=permissions,
             user_roles=self._table(
                 "user_roles",
                 _reference("username", username, primary_key=True),
-                _reference("role", roles.c.role, primary_key=True, index=True),
+                _reference("role", roles.c.role, primary_key=True),
+                indexed="role",
             ),
             role_permissions=self._table(
                 "role_permissions",
                 _reference("role", roles.c.role, primary_key=True),
-                _reference("permission", permissions.c.permission, primary_key=True, index=True),
+                _reference("permission", permissions.c.permission, primary_key=True),
+                indexed="permission",
             ),
         )
 
-    def _table(self, name: str, *items: Column[Any]) -> Table:
-        return Table(self._prefix + name, self._metadata, *items, **self._options)
+    def _table(self, name: str, *columns: Column[Any], indexed: str | None = None) -> Table:
+        table = Table(self._prefix + name, self._metadata, *columns, **self._options)
+        if indexed is not None:
+            self._index(table, indexed)
+        return table
+
+    def _index(self, table: Table, column: str, *, unique: bool = False) -> None:
+        # By the application's convention, which need not have one for indexes.
+        by_convention = "ix" in self._metadata.naming_convention
+        name = None if by_convention else f"ix_{table.name}_{column}"
+        Index(name, table.c[column], unique=unique)
 
     def _users(self) -> Table:
-        key = _text(USERNAME_LENGTH)
-        return self._table(
+        users = self._table(
             "users",
             Column("username", _text(USERNAME_LENGTH), primary_key=True),
-            Column("username_key", key, nullable=False, unique=True, index=True),
-            Column("email", _text(EMAIL_LENGTH), nullable=False, unique=True, index=True),
+            Column("username_key", _text(USERNAME_LENGTH), nullable=False),
+            Column("email", _text(EMAIL_LENGTH), nullable=False),
             Column("password_hash", _text(PASSWORD_HASH_LENGTH), nullable=False),
             Column("verified", Boolean, nullable=False),
         )
+        self._index(users, "username_key", unique=True)
+        self._index(users, "email", unique=True)
+        return users
 
     def _username_keys(self, username: Column[str]) -> Table:
         keys = self._table(
             "username_keys",
             Column("username_key", _text(USERNAME_LENGTH), primary_key=True),
-            _reference("username", username, unique=True, index=True),
+            _reference("username", username),
         )
+        self._index(keys, "username", unique=True)
+        event.listen(keys, "before_create", begin_before_ddl)
         event.listen(keys, "after_create", fill_created_table)
         return keys
 
-    def _tokens(self, name: str, username: Column[str]) -> Table:
-        return self._table(
+    def _tokens(self, name: str, username: Column[str], *, one_a_user: bool = False) -> Table:
+        tokens = self._table(
             name,
             Column("token_hash", _text(TOKEN_HASH_LENGTH), primary_key=True),
-            _reference("username", username, index=True),
+            _reference("username", username),
             Column("expires_at", _time(), nullable=False),
+            indexed="username",
         )
-
-    def _tokens_one_a_user(self, name: str, username: Column[str]) -> Table:
-        tokens = self._tokens(name, username)
-        # Beside the plain index, not in its place: MariaDB refuses to drop an index that a
-        # foreign key needs. An index and not a constraint: Alembic can't add one on SQLite.
-        Index(f"uq_{tokens.name}_username", tokens.c.username, unique=True)
+        if one_a_user:
+            # Beside the plain index, not in its place: MariaDB refuses to drop an index that a
+            # foreign key needs. And not a constraint: Alembic can't add one on SQLite.
+            Index(f"uq_{tokens.name}_username", tokens.c.username, unique=True)
         return tokens
 
 

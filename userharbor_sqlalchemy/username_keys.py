@@ -6,9 +6,10 @@ How a user is found by a key stands in users.py.
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, insert, select
+from sqlalchemy import Column, Connection, Table, delete, false, insert, select
 from sqlalchemy.exc import DBAPIError
 
+from .dialects import lock_database
 from .errors import UsernamesCollideError
 from .values import USERNAME_LENGTH, is_storable_key, username_key
 
@@ -22,8 +23,7 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
     it is the caller's to take back what was stored by then. A name whose key no column can
     hold stays without, and is found as it is spelled.
     """
-    (reference,) = keys.c.username.foreign_keys
-    username: Column[str] = reference.column
+    username = _username(keys)
     missing = (
         select(username)
         .outerjoin_from(username.table, keys, keys.c.username == username)
@@ -57,6 +57,15 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
     return added
 
 
+def begin_before_ddl(keys: Table, connection: Connection, **_: object) -> None:
+    """Before `create_all()` makes the table of keys: let SQLite take that back too, if it must.
+
+    Its driver begins no transaction for DDL, but puts it into one that a write has begun.
+    """
+    if isinstance(connection, Connection):
+        lock_database(connection, delete(_username(keys).table).where(false()))
+
+
 def fill_created_table(keys: Table, connection: Connection, **_: object) -> None:
     """After `create_all()` has made the table of keys: store those of the users who are there.
 
@@ -71,3 +80,9 @@ def fill_created_table(keys: Table, connection: Connection, **_: object) -> None
         with suppress(DBAPIError):
             keys.drop(connection)
         raise
+
+
+def _username(keys: Table) -> Column[str]:
+    """The column of the users' own table."""
+    (reference,) = keys.c.username.foreign_keys
+    return reference.column

@@ -19,11 +19,12 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
 )
-from sqlalchemy.orm import Mapper, make_transient_to_detached
+from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from .connections import Connections
@@ -71,7 +72,7 @@ class Users:
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
         self.given = _given(model)
         """What a new row has beside what is in the request."""
-        self.insert_key, self.delete_key = _key_statements(username_keys)
+        self.insert_key, self.delete_key = _key_statements(self.username, username_keys)
 
     def named(self, username: str) -> dict[str, Any]:
         """The parameters that find the user. A name that no column can hold finds none."""
@@ -135,9 +136,12 @@ def _has_name(model: UserModel, keys: Table | None) -> ColumnElement[bool]:
     given_key: BindParameter[str] = bindparam("given_username_key")
     if keys is None:
         return identical(model.columns["username_key"], given_key)
-    by_key = select(keys.c.username).where(keys.c.username_key == given_key).scalar_subquery()
+    by_key = select(keys.c.username).where(identical(keys.c.username_key, given_key))
     # A user that the application has added by itself has no key yet, and is found as spelled.
-    return identical(model.columns["username"], func.coalesce(by_key, bindparam("given_username")))
+    return identical(
+        model.columns["username"],
+        func.coalesce(by_key.scalar_subquery(), bindparam("given_username")),
+    )
 
 
 def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
@@ -149,10 +153,10 @@ def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
 
 def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence[Any]], Any]:
     """A function that makes a detached instance of the mapped class of a row's values."""
-    manager = mapper.class_manager
 
     def instance(row: Sequence[Any]) -> Any:
-        made = manager.new_instance()
+        # Attributes are there once mappers are configured, which the first call sees to.
+        made = class_mapper(mapper.class_).class_manager.new_instance()
         for attribute, value in zip(attributes, row, strict=True):
             set_committed_value(made, attribute, value)
         make_transient_to_detached(made)
@@ -171,10 +175,13 @@ def _given(model: UserModel) -> dict[Column[Any], Any]:
     return given
 
 
-def _key_statements(keys: Table | None) -> tuple[list[Insert], list[Delete]]:
-    """What stores, and what removes, a user's row in the table of keys, where there is one."""
+def _key_statements(
+    username: ColumnElement[str], keys: Table | None
+) -> tuple[list[Insert], list[Delete]]:
+    """What stores a user's row in the table of keys, and removes that of a user who is gone."""
     if keys is None:
         return [], []
     key: BindParameter[str] = bindparam("given_username_key")
     row = {"username_key": key, "username": bindparam("given_username")}
-    return [insert(keys).values(row)], [delete(keys).where(keys.c.username_key == key)]
+    is_gone = ~exists().where(username == keys.c.username)
+    return [insert(keys).values(row)], [delete(keys).where(keys.c.username_key == key, is_gone)]
