@@ -3,13 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Row, create_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy import Connection, MetaData, Row, Table, create_engine
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    scoped_session,
+    sessionmaker,
+)
 from typing_extensions import assert_type
 from userharbor import UserHarbor
 from userharbor.interfaces import EmailSender, UserStore
 
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata, register_user_model
 
 engine = create_engine("sqlite://")
 Factory = sessionmaker(engine)
@@ -22,6 +29,27 @@ class Public(User):
 
 def to_public(row: Row[Any]) -> Public:
     return Public(row.username, row.email, row.verified, "label")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+@register_user_model
+class AppUser(Base):
+    __tablename__ = "app_users"
+
+    username: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    verified: Mapped[bool]
+
+
+app_users = Table("app_users", MetaData())
+
+
+def to_public_from_model(user: AppUser) -> Public:
+    return Public(user.username, user.email, user.verified, "label")
 
 
 def default_user(sender: EmailSender, token: str) -> None:
@@ -38,6 +66,17 @@ def mapped_user(sender: EmailSender, token: str) -> None:
     store = SQLAlchemyUserStore(Factory, user_mapper=to_public)
     assert_type(store, SQLAlchemyUserStore[Public])
     assert_type(SQLAlchemyUserStore(Factory, None, to_public), SQLAlchemyUserStore[Public])
+    harbor = UserHarbor("secret", store=store, email_sender=sender)
+    assert_type(harbor.get_current_user(token), Public)
+
+
+def own_model(sender: EmailSender, token: str) -> None:
+    assert_type(register_user_model(AppUser), type[AppUser])
+    assert_type(SQLAlchemyUserStore(Factory, AppUser), SQLAlchemyUserStore[User])
+    assert_type(SQLAlchemyUserStore(Factory, app_users), SQLAlchemyUserStore[User])
+    store = SQLAlchemyUserStore(Factory, user_model=AppUser, user_mapper=to_public_from_model)
+    assert_type(store, SQLAlchemyUserStore[Public])
+    assert_type(store.sync_username_keys(), int)
     harbor = UserHarbor("secret", store=store, email_sender=sender)
     assert_type(harbor.get_current_user(token), Public)
 
