@@ -193,3 +193,11 @@ def test_a_schema_translate_map_is_followed(db: Database) -> None:
     finally:
         with db.main.begin() as connection:
             connection.exec_driver_sql("DROP SCHEMA tenant CASCADE")
+
+
+def test_a_metadata_that_was_cleared_is_defined_anew() -> None:
+    """Test suites clear theirs."""
+    own = MetaData()
+    SQLAlchemyUserStore(sessionmaker(), metadata=own)
+    own.clear()
+    assert len(SQLAlchemyUserStore(sessionmaker(), metadata=own).metadata.tables) == 8

@@ -83,3 +83,29 @@ def test_a_column_holds_utc_to_the_raw_reader(db: Database) -> None:
             assert stored == instant
         else:
             assert str(stored) == "2029-12-31 18:30:00.000001"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        datetime.max,
+        datetime.min,
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+        datetime.min.replace(tzinfo=INDIA),
+    ],
+)
+def test_an_instant_that_not_each_database_gives_back_is_refused(
+    store: SQLAlchemyUserStore[User], db: Database, given: datetime
+) -> None:
+    """PostgreSQL would store it, and fail to read it in a time zone that puts it past the end."""
+    store.create_user(new_user())
+    store.add_session(new_token("s"))
+    for call in (
+        lambda: store.add_session(new_token("t", expires_at=given)),
+        lambda: store.set_password_reset(new_token("t", expires_at=given)),
+        lambda: store.refresh_session("s", given),
+    ):
+        with pytest.raises(ValueError, match="is not between 1000-01-02 and 9999-12-30"):
+            call()
+    assert store.get_session("s") == new_token("s")
+    assert db.count("userharbor_password_resets") == 0

@@ -12,6 +12,7 @@ from samples import EXPIRES_AT, new_token, new_user
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from userharbor.exceptions import UnknownPermissionError, UnknownRoleError
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -389,3 +390,161 @@ def test_settings_of_a_connection_are_given_back(db: Database) -> None:
         connection.execute(text("DELETE FROM userharbor_users"))
         connection.rollback()
     assert usernames(db) == ["jane"]
+
+
+def test_a_joined_session_is_asked_for_its_connection_as_for_a_write(db: Database) -> None:
+    """One that routes, or binds by table only, joins with the connection that writes go on."""
+    primary, replica = db.engine(), db.engine()
+
+    class Routing(Session):
+        def get_bind(self, mapper: Any = None, *, clause: Any = None, **kw: Any) -> Engine:
+            return primary if clause is not None and clause.is_dml else replica
+
+    event.listen(replica, "before_cursor_execute", _refuse)
+    factory = sessionmaker(class_=Routing)
+    store = SQLAlchemyUserStore(factory)
+    with factory() as session:
+        with store.transaction(session):
+            store.create_user(new_user())
+        session.commit()
+
+    tables = store.metadata.tables.values()
+    by_table = sessionmaker(binds=dict.fromkeys(tables, primary))
+    with by_table() as session:
+        with store.transaction(session):
+            store.create_user(new_user("joe"))
+        session.commit()
+    assert usernames(db) == ["jane", "joe"]
+
+
+def test_a_refusal_is_explained_by_the_primary(db: Database) -> None:
+    """A replica that lags knows nothing yet of what stands in the way."""
+    primary, replica = db.engine(), db.engine()
+
+    class Routing(Session):
+        def get_bind(self, mapper: Any = None, *, clause: Any = None, **kw: Any) -> Engine:
+            return primary if clause is not None and clause.is_dml else replica
+
+    store = SQLAlchemyUserStore(sessionmaker(class_=Routing))
+    store.create_user(new_user())
+    store.create_role("admin")
+    store.create_permission("users.read")
+    store.grant_role_to_user("jane", "admin")
+    event.listen(replica, "before_cursor_execute", _refuse)
+
+    with pytest.raises(IntegrityError, match="Username already exists"):
+        store.create_user(new_user("JANE"))
+    with pytest.raises(IntegrityError, match="Role already exists"):
+        store.create_role("admin")
+    with pytest.raises(KeyError):
+        store.add_session(new_token("s", "ghost"))
+    store.grant_role_to_user("jane", "admin")
+    with pytest.raises(UnknownRoleError):
+        store.grant_role_to_user("jane", "ghost")
+    with pytest.raises(UnknownPermissionError):
+        store.grant_permission_to_role("admin", "ghost")
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("the replica was asked")
+
+
+@pytest.mark.backends("sqlite", "mysql")
+def test_a_grant_newer_than_the_joined_transaction_is_as_good(db: Database, store: Store) -> None:
+    """The caller's snapshot is older than what stands in the way."""
+    if db.is_memory:
+        return
+    store.create_user(new_user())
+    store.create_role("admin")
+    with Session(db.main) as session:
+        if db.backend == "mysql":
+            session.execute(text("SELECT count(*) FROM userharbor_users"))
+        SQLAlchemyUserStore(sessionmaker(db.main)).grant_role_to_user("jane", "admin")
+        with store.transaction(session):
+            store.grant_role_to_user("jane", "admin")
+            with pytest.raises(IntegrityError, match="Role already exists"):
+                store.create_role("admin")
+        session.rollback()
+
+
+@pytest.mark.backends("sqlite")
+def test_a_driver_that_begins_nothing_is_told_to(db: Database) -> None:
+    """`isolation_level=None` and no BEGIN of the application's: atomic all the same."""
+    engine = db.engine(connect_args={"isolation_level": None})
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    with pytest.raises(Abort), store.transaction():
+        store.create_role("admin")
+        raise Abort
+    with engine.connect() as connection:
+        outer = connection.begin()
+        SQLAlchemyUserStore(sessionmaker(connection)).create_role("admin")
+        outer.rollback()
+    assert db.count("userharbor_roles") == 0
+    store.create_role("admin")
+    with store.transaction():
+        store.create_role("guest")
+    assert db.count("userharbor_roles") == 2
+
+
+def test_a_connection_in_autocommit_holds_no_block(db: Database) -> None:
+    """A session that is bound to it may read and write by single statements."""
+    with db.main.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        store = SQLAlchemyUserStore(sessionmaker(connection))
+        store.remove_session("none")
+        assert store.list_roles() == set()
+        with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"), store.transaction():
+            raise AssertionError("the block began")
+        with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"):
+            store.create_user(new_user())
+    assert usernames(db) == []
+
+
+def test_a_listener_may_begin_by_a_statement_of_its_own(db: Database) -> None:
+    """What it sets for the connection stays set."""
+    engine = db.engine()
+    event.listen(engine, "engine_connect", lambda connection: connection.execute(text("SELECT 1")))
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_user(new_user())
+    with store.transaction():
+        store.add_session(new_token("s"))
+    assert store.get_session("s") is not None
+
+
+@pytest.mark.backends("postgresql")
+def test_what_a_listener_sets_for_the_transaction_holds_for_reads_too(db: Database) -> None:
+    """Row-level security and tenants by `SET LOCAL` need a transaction around each statement."""
+    engine = db.engine()
+    event.listen(
+        engine, "begin", lambda connection: connection.execute(text("SET LOCAL search_path TO x"))
+    )
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    with pytest.raises(DBAPIError, match="does not exist"):
+        store.get_user_by_username("jane")
+
+
+def test_a_thread_within_the_context_may_open_a_block_of_its_own(
+    store: Store, db: Database
+) -> None:
+    """Its calls go on its own connection, and the block outside stays what it was."""
+    seen: list[object] = []
+
+    def work() -> None:
+        with store.transaction():
+            seen.append(store.role_exists("admin"))
+
+    store.create_role("admin")
+    context = contextvars.copy_context()
+    if db.backend == "sqlite":  # one writer at a time: the block outside is closed by then
+        with store.transaction():
+            context = contextvars.copy_context()
+        work()
+        return
+    with store.transaction():
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=lambda: context.run(work))
+        thread.start()
+        thread.join()
+        store.create_role("guest")
+    assert seen == [True]
+    assert store.list_roles() == {"admin", "guest"}

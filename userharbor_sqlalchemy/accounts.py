@@ -18,7 +18,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import (
     InvalidCredentialsError,
     InvalidEmailError,
@@ -72,7 +71,9 @@ class AccountMethods(Generic[UserT]):
         given_password_hash: BindParameter[str] = bindparam("given_password_hash")
         self._select_by_username = lookup.select.where(users.is_named)
         self._select_by_email = lookup.select.where(email.in_(given_emails), *users.is_one)
-        self._select_taken_email = select(email).where(email == bindparam("given_email"))
+        self._select_taken_email = (
+            select(email).where(email == bindparam("given_email")).with_for_update(read=True)
+        )
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
         ).where(users.is_named)
@@ -121,10 +122,9 @@ class AccountMethods(Generic[UserT]):
                 connection.execute(insert_key, row)
             self._verifications.insert(connection, user.username, verification)
 
-        try:
-            self._connections.unit(insert_both)
-        except IntegrityError as refusal:
-            raise self._explained(refusal, user) from None
+        self._connections.explained(
+            lambda: self._connections.unit(insert_both), lambda: self._reason(user)
+        )
 
     def set_user_verified(self, username: str) -> None:
         """Mark the user's e-mail as verified, if there is such a user."""
@@ -204,14 +204,13 @@ class AccountMethods(Generic[UserT]):
             "given_password_hash": user.password_hash,
         }
 
-    def _explained(self, refusal: IntegrityError, user: CreateUserRequest) -> IntegrityError:
-        """Why the user's rows were refused, in the eyes of the database, whatever it folds."""
+    def _reason(self, user: CreateUserRequest) -> Exception | None:
         if self._users.is_taken(user.username):
             return UsernameTakenError()
         email = {"given_email": user.email}
-        if self._connections.first(self._select_taken_email, email) is not None:
+        if self._connections.first(self._select_taken_email, email, of_primary=True) is not None:
             return EmailTakenError()
-        return self._verifications.explained(refusal, user.verification_token_hash)
+        return self._verifications.is_taken(user.verification_token_hash)
 
     def _check_password_hash(self, password_hash: str) -> None:
         if not is_storable(password_hash, self._password_hash_length):

@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Dialect, Engine, Executable, Row, Select
-from sqlalchemy.exc import DBAPIError, InvalidRequestError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Mapper, Session, scoped_session
 
 from . import dialects
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 ATTEMPTS = 5
 """How often a call outside a transaction is tried while the database gives it up for another."""
+
+PATIENCE = 10.0
+"""Seconds after which it is not tried again: each try may have waited for a lock that long."""
 
 logger = logging.getLogger("userharbor_sqlalchemy")
 
@@ -76,9 +79,11 @@ class Connections:
         self._reading = reading
         self._writing = writing
 
-    def first(self, statement: Executable, parameters: Parameters) -> Row[Any] | None:
-        """The first row of a query, or None."""
-        return self._run(lambda c: c.execute(statement, parameters).first(), reads=True)
+    def first(
+        self, statement: Executable, parameters: Parameters, *, of_primary: bool = False
+    ) -> Row[Any] | None:
+        """The first row of a query, or None; `of_primary`: as writes, and not replicas, see it."""
+        return self._run(lambda c: c.execute(statement, parameters).first(), reads=not of_primary)
 
     def all(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
         """All rows of a query."""
@@ -102,12 +107,26 @@ class Connections:
         """
         return self._run(work, single=False, savepoint=True)
 
+    def explained(self, store: Callable[[], T], explain: Callable[[], Exception | None]) -> T:
+        """Do `store`; where a constraint refuses it, raise what `explain` finds.
+
+        Where it finds nothing, what stood in the way may be gone, and `store` is tried again.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return store()
+            except IntegrityError as error:
+                refusal = error
+            if (reason := explain()) is not None:
+                raise reason
+        raise refusal
+
     @contextmanager
     def transaction(
         self, bind: Session | scoped_session[Any] | Connection | None = None
     ) -> Iterator[None]:
         """Have all calls within the block take effect together, or none if it raises."""
-        outer = self._block()
+        outer = self._own_block()
         raised_within = False
         try:
             with self._scope(bind, outer) as connection:
@@ -148,15 +167,23 @@ class Connections:
         return (block.connection if block else self._bind(self._writing)).dialect
 
     def _block(self) -> _Block | None:
-        block = _open(_innermost.get())
-        while block is not None and block.owner is not self:
-            block = _open(block.outer)
+        block = self._any_block()
         if block is not None and block.thread != get_ident():
             raise InvalidRequestError(
                 "a transaction() block that another thread opened is open in this context;"
                 " its connection can't serve two threads: open a block of this thread's own,"
                 " or start the thread with an empty context"
             )
+        return block
+
+    def _own_block(self) -> _Block | None:
+        block = self._any_block()
+        return block if block is not None and block.thread == get_ident() else None
+
+    def _any_block(self) -> _Block | None:
+        block = _open(_innermost.get())
+        while block is not None and block.owner is not self:
+            block = _open(block.outer)
         return block
 
     def _bind(self, clause: Select[Any] | Delete) -> Engine | Connection:
@@ -175,7 +202,7 @@ class Connections:
             if block is None:
                 return self._alone(work, single=single, reads=reads)
             return self._in_block(block, work, savepoint=savepoint)
-        except StatementError as error:
+        except (StatementError, UnicodeError) as error:
             refusal = without_values(error)
         # Outside the handler: the driver's text, which quotes values, stays out of the chain.
         raise refusal
@@ -198,7 +225,7 @@ class Connections:
         bind = self._bind(self._reading if reads else self._writing)
         if isinstance(bind, Connection):
             return self._on_connection(bind, work, single=single)
-        attempt = 1
+        attempt, started = 1, time.monotonic()
         while True:
             try:
                 if single:
@@ -207,7 +234,9 @@ class Connections:
                     return work(connection)
             except DBAPIError as error:
                 died = reads and error.connection_invalidated and attempt == 1
-                if attempt == ATTEMPTS or not (died or dialects.was_rolled_back(error)):
+                again = died or dialects.was_rolled_back(error)
+                tired = attempt == ATTEMPTS or time.monotonic() - started > PATIENCE
+                if tired or not again:
                     raise
                 logger.info(
                     "%s: trying again, attempt %d of %d",
@@ -231,8 +260,9 @@ class Connections:
     def _scope(
         self, bind: Session | scoped_session[Any] | Connection | None, outer: _Block | None
     ) -> Iterator[Connection]:
+        """The connection of a block, in a transaction or a savepoint of the block's own."""
         if bind is not None:
-            connection = bind if isinstance(bind, Connection) else bind.connection()
+            connection = self._joined(bind)
             with self._savepoint(connection):
                 yield connection
         elif outer is not None:
@@ -247,35 +277,42 @@ class Connections:
                 with self._own_transaction(own, read_committed=True) as connection:
                     yield connection
 
+    def _joined(self, bind: Session | scoped_session[Any] | Connection) -> Connection:
+        if not isinstance(bind, Connection):
+            arguments = {"mapper": self._mapper, "clause": self._writing}
+            bind = bind.connection(bind_arguments=arguments)
+        return _with_transactions(bind)
+
     @contextmanager
     def _own_transaction(
         self, engine: Engine, *, read_committed: bool = False
     ) -> Iterator[Connection]:
-        with engine.connect() as connection:
+        with _connect(engine) as connection:
             dialects.prepare_transaction(connection)
             with connection.begin():
                 if read_committed:
                     dialects.read_committed(connection)
+                dialects.begin_in_autocommit(connection)
                 dialects.lock_database(connection, self._writing)
-                yield connection
+                try:
+                    yield connection
+                except BaseException:
+                    dialects.roll_back_in_autocommit(connection)
+                    raise
 
     @contextmanager
     def _within(self, connection: Connection) -> Iterator[None]:
         """A savepoint where the connection's owner has begun a transaction, else one of ours."""
-        if connection.in_transaction():
+        if _with_transactions(connection).in_transaction():
             with self._savepoint(connection):
                 yield
         else:
             with connection.begin():
+                dialects.lock_database(connection, self._writing)
                 yield
 
     @contextmanager
     def _savepoint(self, connection: Connection) -> Iterator[None]:
-        if dialects.is_autocommit(connection):
-            raise InvalidRequestError(
-                "a connection in AUTOCOMMIT can't hold a transaction to join: give the"
-                " session's bind, or the connection, another isolation level"
-            )
         dialects.lock_database(connection, self._writing)
         savepoint = connection.begin_nested()
         try:
@@ -288,8 +325,26 @@ class Connections:
         savepoint.commit()
 
 
-def _one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: bool) -> T:
+def _with_transactions(connection: Connection) -> Connection:
+    if dialects.is_autocommit(connection):
+        raise InvalidRequestError(
+            "a connection in AUTOCOMMIT can't hold a transaction to join: give the session's"
+            " bind, or the connection, another isolation level"
+        )
+    return connection
+
+
+@contextmanager
+def _connect(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as connection:
+        if connection.in_transaction():
+            # A listener of the application's has issued a statement; what it set shall stay.
+            connection.commit()
+        yield connection
+
+
+def _one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: bool) -> T:
+    with _connect(engine) as connection:
         commits_itself = dialects.autocommit_if_free(connection)
         result = work(connection)
         if not (reads or commits_itself):

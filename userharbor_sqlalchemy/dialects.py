@@ -3,9 +3,11 @@
 Statements are the same for all of them but for `identical`; column types stand in tables.py.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Executable
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -61,13 +63,14 @@ def autocommit_if_free(connection: Connection) -> bool:
     """Let `connection` commit each statement by itself where that costs no message.
 
     Returns whether it does so now. psycopg and psycopg2 save two round trips of three by
-    it; to MySQL's and MariaDB's drivers it would be six messages.
+    it; to MySQL's and MariaDB's drivers it would be six messages. Not where the application
+    listens for the begin of a transaction: it may say there whose rows are to be seen.
     """
     if is_autocommit(connection):
         return True
-    if connection.dialect.driver not in ("psycopg", "psycopg2"):
+    if connection.dialect.driver not in ("psycopg", "psycopg2") or connection.dispatch.begin:
         return False
-    connection.execution_options(isolation_level="AUTOCOMMIT")
+    _set_isolation_level(connection, "AUTOCOMMIT")
     return True
 
 
@@ -76,21 +79,36 @@ def prepare_transaction(connection: Connection) -> None:
 
     Above READ COMMITTED, who waited for a lock would read from a snapshot older than it.
     """
-    sqlite = connection.dialect.name == "sqlite"
-    if connection.dialect.name == "postgresql" or is_autocommit(connection):
-        level = "SERIALIZABLE" if sqlite else "READ COMMITTED"
-        connection.execution_options(isolation_level=level)
+    if connection.dialect.name == "postgresql":
+        _set_isolation_level(connection, "READ COMMITTED")
+    elif is_autocommit(connection) and not _is_mysql(connection):
+        sqlite = connection.dialect.name == "sqlite"
+        _set_isolation_level(connection, "SERIALIZABLE" if sqlite else "READ COMMITTED")
+
+
+def begin_in_autocommit(connection: Connection) -> None:
+    """Begin by a statement where `connection` commits each statement by itself still.
+
+    For MySQL and MariaDB, that is one message where another isolation level would be six.
+    """
+    if _is_mysql(connection) and is_autocommit(connection):
+        connection.exec_driver_sql("START TRANSACTION")
+
+
+def roll_back_in_autocommit(connection: Connection) -> None:
+    """End what `begin_in_autocommit` began: SQLAlchemy may leave out a ROLLBACK in AUTOCOMMIT."""
+    if _is_mysql(connection) and is_autocommit(connection):
+        with suppress(DBAPIError):
+            connection.exec_driver_sql("ROLLBACK")
 
 
 def read_committed(connection: Connection) -> None:
-    """As the first statement of a transaction: let each later one read what is committed by then.
+    """Before a transaction begins: let each of its statements read what is committed by then.
 
     Costs MySQL and MariaDB a message; a transaction that begins with a locking read can do
     without.
     """
-    if connection.dialect.name not in ("mysql", "mariadb"):
-        return
-    if _isolation_level(connection) != "READ COMMITTED":
+    if _is_mysql(connection) and _isolation_level(connection) != "READ COMMITTED":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
@@ -99,10 +117,12 @@ def lock_database(connection: Connection, no_op: Executable) -> None:
 
     Without it a transaction that has read before it writes fails at once where another
     writes too, and a SAVEPOINT would begin, and its release commit, a transaction of its
-    own: the driver emits BEGIN before a write only.
+    own: the driver emits BEGIN before a write only, and none at all if it is told to.
     """
     if connection.dialect.name == "sqlite":
         connection.execute(no_op)
+        if not getattr(connection.connection.dbapi_connection, "in_transaction", True):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 # PostgreSQL's SQLSTATEs; MySQL's and MariaDB's numbers for a deadlock, a lock wait that took too
@@ -113,12 +133,13 @@ _ROLLED_BACK = {"40001", "40P01", 1213, 1205, 1020, "database is locked"}
 def was_rolled_back(error: DBAPIError) -> bool:
     """Whether the database gave the transaction up in favour of another: trying again may do."""
     orig = error.orig
-    codes = (
-        getattr(orig, "sqlstate", None),
-        getattr(orig, "pgcode", None),
-        *(orig.args[:1] if orig is not None else ()),
-    )
-    return any(code in _ROLLED_BACK for code in codes)
+    codes = [getattr(orig, "sqlstate", None), getattr(orig, "pgcode", None)]
+    codes += orig.args[:1] if orig is not None else ()
+    return any(code in _ROLLED_BACK for code in codes if isinstance(code, (str, int)))
+
+
+def _is_mysql(connection: Connection) -> bool:
+    return connection.dialect.name in ("mysql", "mariadb")
 
 
 def _isolation_level(connection: Connection) -> str | None:
@@ -126,4 +147,22 @@ def _isolation_level(connection: Connection) -> str | None:
     # What create_engine(isolation_level=...) was given has no public name.
     return options.get("isolation_level") or getattr(
         connection.dialect, "_on_connect_isolation_level", None
+    )
+
+
+def _set_isolation_level(connection: Connection, level: IsolationLevel) -> None:
+    """Set the level until `connection` is given back, and notice a dead connection as it is.
+
+    SQLAlchemy lets the driver's own error through here, and the dead connection stay.
+    """
+    errors = connection.dialect.loaded_dbapi.Error
+    try:
+        connection.execution_options(isolation_level=level)
+    except errors as error:
+        connection.invalidate()
+        died = error
+    else:
+        return
+    raise DBAPIError.instance(
+        None, None, died, errors, connection_invalidated=True, dialect=connection.dialect
     )

@@ -1,13 +1,14 @@
 """Tables of names, those of roles and of permissions, and of grants that join two tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, Delete, Insert, bindparam, delete, insert, select
+from sqlalchemy import Column, Delete, Insert, Select, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import UserHarborError
 
-from .connections import Connections
+from .connections import ATTEMPTS, Connections
 from .dialects import enforces_foreign_keys, identical
 from .errors import AlreadyExistsError
 from .values import NAME_LENGTH, is_storable, is_storable_key
@@ -33,6 +34,7 @@ class NameTable:
         self._parameter = name.key
         self.is_named = identical(column, name)
         self._select = select(column).where(column == name)
+        self._select_taken = self._select.with_for_update(read=True)
         self._select_all = select(column)
         self._insert = insert(column.table).values({column.name: name})
         self._delete = delete(column.table).where(self.is_named)
@@ -48,21 +50,25 @@ class NameTable:
         """All names."""
         return {row[0] for row in self._connections.all(self._select_all, {})}
 
-    def exists(self, name: str) -> bool:
-        """Whether there is a row of this name."""
-        row = self._connections.first(self._select, self.named(name))
+    def exists(self, name: str, *, of_primary: bool = False) -> bool:
+        """Whether there is a row of this name; `of_primary`: as writes see it."""
+        row = self._connections.first(self._select, self.named(name), of_primary=of_primary)
         return row is not None and row[0] == name
+
+    def is_taken(self, name: str) -> AlreadyExistsError | None:
+        """The error that the database refuses this name to a new row; None if it does not."""
+        parameters = self.named(name)
+        row = self._connections.first(self._select_taken, parameters, of_primary=True)
+        return None if row is None else self._taken()
 
     def create(self, name: str) -> None:
         """Store a name; an error of the core's if it is there or if no column can hold it."""
         if not is_storable_key(name, NAME_LENGTH):
             raise self._invalid(f"{self._label} can't be stored")
-        parameters = self.named(name)
-        try:
-            self._connections.insert(self._insert, parameters)
-        except IntegrityError as refusal:
-            taken = self._connections.first(self._select, parameters) is not None
-            raise (self._taken() if taken else refusal) from None
+        self._connections.explained(
+            lambda: self._connections.insert(self._insert, self.named(name)),
+            lambda: self.is_taken(name),
+        )
 
     def delete(self, name: str) -> None:
         """Remove a name, if it is there, and the grants that refer to it."""
@@ -71,19 +77,19 @@ class NameTable:
 
 
 def grant(
-    connections: Connections,
-    statement: Insert,
-    parameters: Mapping[str, Any],
-    is_granted: Callable[[], bool],
+    connections: Connections, statement: Insert, granted: Select[Any], parameters: Mapping[str, Any]
 ) -> bool:
-    """Store a grant; return whether it is there, which takes both its sides."""
-    try:
-        if connections.insert(statement, parameters):
+    """Store a grant; return whether it is there, which takes both its sides.
+
+    `granted` selects its row, as it is by now.
+    """
+    for _ in range(ATTEMPTS):
+        # Refused, it was there before, or one side went away under the statement.
+        with suppress(IntegrityError):
+            return connections.insert(statement, parameters) > 0
+        if connections.first(granted, parameters, of_primary=True) is not None:
             return True
-    except IntegrityError:
-        # It was there before, or one side went away between the two halves of the statement.
-        pass
-    return is_granted()
+    return False
 
 
 def delete_with_referring(

@@ -51,10 +51,14 @@ class PermissionMethods:
             )
             .execution_options(preserve_rowcount=True)
         )
-        self._revoke_permission = delete(granted).where(
+        is_granted = (
             identical(granted.c.role, roles.name),
             identical(granted.c.permission, self._permissions.name),
         )
+        self._select_granted_permission = (
+            select(granted.c.role).where(*is_granted).with_for_update(read=True)
+        )
+        self._revoke_permission = delete(granted).where(*is_granted)
 
     def create_permission(self, permission: str) -> None:
         """Store a permission.
@@ -83,12 +87,9 @@ class PermissionMethods:
         """
         parameters = {**self._roles.named(role), **self._permissions.named(permission)}
         if not grant(
-            self._connections,
-            self._grant_permission,
-            parameters,
-            lambda: permission in self.get_role_permissions(role),
+            self._connections, self._grant_permission, self._select_granted_permission, parameters
         ):
-            if self._roles.exists(role):
+            if self._roles.exists(role, of_primary=True):
                 raise UnknownPermissionError("Unknown permission")
             raise UnknownRoleError("Unknown role")
 

@@ -36,9 +36,11 @@ class RoleMethods:
             )
             .execution_options(preserve_rowcount=True)
         )
-        self._revoke_role = delete(granted).where(
-            granted.c.username == users.owner, identical(granted.c.role, roles.name)
+        is_granted = (granted.c.username == users.owner, identical(granted.c.role, roles.name))
+        self._select_granted_role = (
+            select(granted.c.role).where(*is_granted).with_for_update(read=True)
         )
+        self._revoke_role = delete(granted).where(*is_granted)
 
     def create_role(self, role: str) -> None:
         """Store a role.
@@ -66,12 +68,7 @@ class RoleMethods:
         `UnknownUserError` (a `KeyError`) or `UnknownRoleError` if either is not there.
         """
         parameters = {**self._users.named(username), **self._roles.named(role)}
-        if not grant(
-            self._connections,
-            self._grant_role,
-            parameters,
-            lambda: role in self.get_user_roles(username),
-        ):
+        if not grant(self._connections, self._grant_role, self._select_granted_role, parameters):
             if self._users.exists(username):
                 raise UnknownRoleError("Unknown role")
             raise UnknownUserError

@@ -1,16 +1,15 @@
 """`SQLAlchemyUserStore`: the protocol's four parts on one set of tables and connections."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, overload
 
 from sqlalchemy import Connection, MetaData, Table, delete, false, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, scoped_session
 from userharbor.interfaces import UserT
 
 from .accounts import AccountMethods
-from .connections import ATTEMPTS, Connections, SessionFactory
+from .connections import Connections, SessionFactory
 from .models import built_in, registered
 from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
@@ -140,8 +139,8 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
         keys = self._username_keys
         if keys is None:
             return 0
-        for _ in range(ATTEMPTS - 1):
-            # Another call may take a user in between the look for one and the insert.
-            with suppress(IntegrityError):
-                return self._connections.unit(lambda c: add_missing_keys(c, keys))
-        return self._connections.unit(lambda c: add_missing_keys(c, keys))
+        return self._connections.explained(
+            lambda: self._connections.unit(lambda c: add_missing_keys(c, keys)),
+            # Another call has taken a user in between the look for one and the insert.
+            lambda: None,
+        )

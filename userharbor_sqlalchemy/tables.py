@@ -70,8 +70,8 @@ def define_tables(
     """
     key = ("userharbor_sqlalchemy", prefix)
     with _defining:
-        tables = metadata.info.get(key)
-        if not isinstance(tables, Tables):
+        tables: Tables | None = metadata.info.get(key)
+        if tables is None or metadata.tables.get(tables.sessions.key) is not tables.sessions:
             tables = _Definition(metadata, prefix).tables(username, with_username_keys)
             metadata.info[key] = tables
         if username is not None and username.table is not tables.users:

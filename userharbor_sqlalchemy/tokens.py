@@ -19,7 +19,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
     InvalidSessionTokenError,
@@ -69,17 +68,9 @@ class TokenTable:
 
         self._select = select(*columns).where(table.c.token_hash == token_hash)
         self._select_locked = self._select.with_for_update()
-        self._lock_owner = (
-            select(users.username)
-            .where(
-                users.username
-                == select(table.c.username)
-                .where(table.c.token_hash == token_hash)
-                .scalar_subquery()
-            )
-            .with_for_update(key_share=True)
-        )
+        self._select_taken = self._select.with_for_update(read=True)
         self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
+        self._select_hashes_locked = self._select_hashes.with_for_update()
         self._insert = insert(table).values(row)
         row_of_user = select(token_hash, users.username, expires_at).where(users.is_named)
         self._insert_for_user = (
@@ -104,10 +95,10 @@ class TokenTable:
         """The token, or None; within `transaction()` no other transaction gets it until the end."""
         if not self._connections.in_transaction:
             return self.get(token_hash)
-        parameters = _hashed(token_hash)
-        # The owner first, as everywhere; what another spent meanwhile is gone when read again.
-        self._connections.first(self._lock_owner, parameters)
-        return _token(self._connections.first(self._select_locked, parameters), token_hash)
+        # What another transaction spent meanwhile is gone when it is read again.
+        self._lock_owner(token_hash)
+        row = self._connections.first(self._select_locked, _hashed(token_hash))
+        return _token(row, token_hash)
 
     def row(self, token_hash: str, expires_at: datetime) -> dict[str, Any]:
         """The parameters of a new row, its owner's name aside.
@@ -125,57 +116,67 @@ class TokenTable:
     def add(self, token: UserToken) -> None:
         """Store `token` beside the others of its user."""
         parameters = self._parameters(token)
-        try:
-            stored = self._connections.insert(self._insert_for_user, parameters)
-        except IntegrityError as refusal:
-            raise self._explained(refusal, token) from None
+        stored = self._connections.explained(
+            lambda: self._connections.insert(self._insert_for_user, parameters),
+            lambda: self._reason(token),
+        )
         if not stored:
             raise UnknownUserError
 
     def replace(self, token: UserToken) -> None:
         """Store `token` in the place of those of its user."""
         parameters = self._parameters(token)
-        try:
-            stored = self._connections.unit(lambda c: self._replace_with(c, parameters))
-        except IntegrityError as refusal:
-            raise self._explained(refusal, token) from None
+        stored = self._connections.explained(
+            lambda: self._connections.unit(lambda c: self._replace_with(c, parameters)),
+            lambda: self._reason(token),
+        )
         if not stored:
             raise UnknownUserError
 
     def refresh(self, token_hash: str, expires_at: datetime) -> None:
         """Let the token, if it is there, expire at `expires_at`."""
+        self._lock_owner(token_hash)
         self._connections.execute(
             self._refresh, {**_hashed(token_hash), "given_expires_at": as_utc(expires_at)}
         )
 
     def remove(self, token_hash: str) -> None:
         """Remove the token if it is there."""
+        self._lock_owner(token_hash)
         self._connections.execute(self._delete, _hashed(token_hash))
 
     def remove_of_user(self, username: str) -> None:
         """Remove all tokens of the user, if there are any."""
         self._connections.execute(self._delete_of_user, self._users.named(username))
 
-    def explained(self, refusal: IntegrityError, token_hash: str) -> IntegrityError:
-        """Why a row was refused: that its hash is taken, or `refusal` itself."""
-        if self._connections.first(self._select, _hashed(token_hash)) is not None:
-            return self._taken()
-        return refusal
+    def is_taken(self, token_hash: str) -> AlreadyExistsError | None:
+        """The error that a token has this hash; None if no token has."""
+        row = self._connections.first(self._select_taken, _hashed(token_hash), of_primary=True)
+        return None if row is None else self._taken()
+
+    def _lock_owner(self, token_hash: str) -> None:
+        """Within `transaction()`: lock the row of the token's user before that of the token."""
+        if self._connections.in_transaction and (token := self.get(token_hash)):
+            self._users.lock_named(token.username)
 
     def _parameters(self, token: UserToken) -> dict[str, Any]:
         return {**self.row(token.token_hash, token.expires_at), **self._users.named(token.username)}
 
-    def _explained(self, refusal: IntegrityError, token: UserToken) -> Exception:
+    def _reason(self, token: UserToken) -> Exception | None:
         if not self._users.exists(token.username):
             return UnknownUserError()
-        return self.explained(refusal, token.token_hash)
+        return self.is_taken(token.token_hash)
 
     def _replace_with(self, connection: Connection, parameters: dict[str, Any]) -> bool:
         """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
         owner = self._users.lock(connection, parameters)
         if owner is None:
             return False
-        hashes = connection.execute(self._select_hashes, {"given_username": owner}).scalars().all()
+        # In a transaction of the caller's, a plain read may be older than the lock; by itself, a
+        # locking one would lock gaps on MySQL.
+        in_transaction = self._connections.in_transaction
+        select_hashes = self._select_hashes_locked if in_transaction else self._select_hashes
+        hashes = connection.scalars(select_hashes, {"given_username": owner}).all()
         for superseded in hashes[1:]:
             connection.execute(self._delete, {"given_token_hash": superseded})
         replaced = (

@@ -3,6 +3,7 @@
 What shape an application's own user model may have stands in models.py.
 """
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,12 +61,16 @@ class Users:
         self.username: ColumnElement[str] = model.columns["username"]
         self.spelled = self.username.label("username")
         """The column as a row names it."""
-        has_name = _has_name(model, username_keys)
         self.is_one = _is_one(model)
         """The conditions that a row of the table is one of the model's."""
-        self.is_named = and_(has_name, *self.is_one)
-        self._select = select(self.username).where(self.is_named)
-        self._select_taken = select(self.username).where(has_name)
+        self.is_named = and_(_has_name(model, username_keys, identical), *self.is_one)
+        self._select = select(self.spelled).where(self.is_named)
+        # As a unique index compares, whatever it folds, and by what is committed by now.
+        self._select_taken = (
+            select(self.username)
+            .where(_has_name(model, username_keys, operator.eq))
+            .with_for_update(read=True)
+        )
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
         self.owner = self._lock.scalar_subquery()
@@ -86,14 +91,19 @@ class Users:
         return username is not None and username_key(username) == parameters["given_username_key"]
 
     def exists(self, username: str) -> bool:
-        """Whether there is a user of this name."""
+        """Whether there is a user of this name, as writes see it."""
         parameters = self.named(username)
-        row = self._connections.first(self._select, parameters)
-        return row is not None and self.found(row[0], parameters)
+        row = self._connections.first(self._select, parameters, of_primary=True)
+        return row is not None and self.found(row.username, parameters)
 
     def is_taken(self, username: str) -> bool:
-        """Whether the database would refuse this name to a new user, whatever it folds."""
-        return self._connections.first(self._select_taken, self.named(username)) is not None
+        """Whether the database refuses this name to a new user."""
+        named = self.named(username)
+        return self._connections.first(self._select_taken, named, of_primary=True) is not None
+
+    def lock_named(self, username: str) -> None:
+        """Lock the user's row, if it is there, to the end of the open transaction."""
+        self._connections.first(self._lock, self.named(username))
 
     def lock(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
         """Lock the user's row to the end of the transaction; return the name as it was stored."""
@@ -132,11 +142,13 @@ class Lookup:
         return str(row[self._email_at])
 
 
-def _has_name(model: UserModel, keys: Table | None) -> ColumnElement[bool]:
+def _has_name(
+    model: UserModel, keys: Table | None, equals: Callable[[Any, Any], ColumnElement[bool]]
+) -> ColumnElement[bool]:
     given_key: BindParameter[str] = bindparam("given_username_key")
     if keys is None:
-        return identical(model.columns["username_key"], given_key)
-    by_key = select(keys.c.username).where(identical(keys.c.username_key, given_key))
+        return equals(model.columns["username_key"], given_key)
+    by_key = select(keys.c.username).where(equals(keys.c.username_key, given_key))
     # A user that the application has added by itself has no key yet, and is found as spelled.
     return identical(
         model.columns["username"],

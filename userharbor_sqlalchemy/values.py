@@ -12,12 +12,19 @@ PASSWORD_HASH_LENGTH = 512
 TOKEN_HASH_LENGTH = 128
 NAME_LENGTH = 255
 
+EARLIEST = datetime(1000, 1, 2, tzinfo=timezone.utc)
+LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
+
 
 def as_utc(value: datetime) -> datetime:
-    """The instant of `value`, aware and in UTC. A naive `value` is UTC already."""
-    if value.tzinfo is None:
-        return value.replace(tzinfo=timezone.utc)
-    return value.astimezone(timezone.utc)
+    """The instant of `value`, aware and in UTC. A naive `value` is UTC already.
+
+    `ValueError` outside of what each database can hold and give back in any time zone.
+    """
+    aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    if not EARLIEST <= aware <= LATEST:
+        raise ValueError(f"{value} is not between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
+    return aware.astimezone(timezone.utc)
 
 
 def as_naive_utc(value: datetime) -> datetime:
