@@ -68,7 +68,8 @@ def databases() -> Iterator[Databases]:
 def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Database]:
     """A database with the built-in tables."""
     url, asked_for = request.param
-    database = Database(databases.url(url, asked_for))
+    found = databases.url(url, asked_for)
+    database = Database(found, databases.server(found))
     metadata.drop_all(database.main)
     metadata.create_all(database.main)
     yield database

@@ -29,7 +29,7 @@ class Databases:
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._servers: dict[str, URL] = {}
+        self._servers: dict[str, servers.Server] = {}
 
     def url(self, text: str, asked_for: bool) -> URL:
         """A URL to connect to. Fails where that can't be had, skips where it is not installed."""
@@ -47,7 +47,12 @@ class Databases:
                 if asked_for:
                     pytest.fail(f"asked for, and not installed: {error}")
                 pytest.skip(f"not installed: {error}")
-        return self._servers[backend].set(drivername=url.drivername)
+        return self._servers[backend].url.set(drivername=url.drivername)
+
+    def server(self, url: URL) -> servers.Server | None:
+        """The throwaway server behind `url`, if it is one."""
+        server = self._servers.get(url.get_backend_name())
+        return server if server is not None and server.url.host == url.host else None
 
     def close(self) -> None:
         self._stack.close()
@@ -56,7 +61,8 @@ class Databases:
 class Database:
     """One database: engines on it, and a raw reader beside them."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, server: servers.Server | None = None) -> None:
+        self.server = server
         self.url = url
         self.backend = url.get_backend_name()
         self.is_memory = self.backend == "sqlite" and not url.database
@@ -109,8 +115,9 @@ class Database:
         self._engines.clear()
 
     def close(self) -> None:
-        """Give up every connection."""
-        self._reader.close()
+        """Give up every connection; a later call makes others."""
+        self._reader.invalidate()
+        del self._reader
         self.main.dispose()
 
 

