@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -66,8 +67,10 @@ def test_a_failure_at_any_statement_leaves_nothing_half_written(
             return {name: sorted(db.read(f"SELECT * FROM {name}"), key=repr) for name in names}
 
         before = contents()
+        number, fuse = 0, _FailingAt(engine, 0)
         for number in range(1, 20):
-            with _failing_at(engine, number) as fuse:
+            fuse = _FailingAt(engine, number)
+            with fuse:
                 try:
                     if where == "alone":
                         ACTIONS[action](store)
@@ -88,7 +91,7 @@ def test_a_failure_at_any_statement_leaves_nothing_half_written(
         metadata.drop_all(db.main)
 
 
-class _failing_at:
+class _FailingAt:
     """Raise at the `number`-th statement or commit of `engine`."""
 
     def __init__(self, engine: Engine, number: int) -> None:
@@ -99,10 +102,9 @@ class _failing_at:
         if self.left == 0:
             raise PowerCut
 
-    def __enter__(self) -> "_failing_at":
+    def __enter__(self) -> None:
         event.listen(self.engine, "before_cursor_execute", self._burn)
         event.listen(self.engine, "commit", self._burn)
-        return self
 
     def __exit__(self, *_: object) -> None:
         event.remove(self.engine, "before_cursor_execute", self._burn)
@@ -288,6 +290,8 @@ def _mixed_calls(path: Path, journal: str, begin: str, process: int) -> None:
 
 
 BEGINNINGS = ["the driver's default", "IMMEDIATE", "an event"]
+if sys.version_info >= (3, 12):
+    BEGINNINGS.append("autocommit=False")
 
 
 @pytest.mark.races

@@ -112,14 +112,16 @@ class Connections:
 
         Where it finds nothing, what stood in the way may be gone, and `store` is tried again.
         """
-        for _ in range(ATTEMPTS):
+        attempt = 1
+        while True:
             try:
                 return store()
             except IntegrityError as error:
                 refusal = error
-            if (reason := explain()) is not None:
-                raise reason
-        raise refusal
+            reason = explain()
+            if reason is not None or attempt == ATTEMPTS:
+                raise reason or refusal
+            attempt += 1
 
     @contextmanager
     def transaction(
