@@ -30,7 +30,7 @@ from .errors import EmailTakenError, UnknownUserError, UsernameTakenError
 from .models import UserModel
 from .names import delete_with_referring
 from .tables import Tables
-from .tokens import TokenTable
+from .token_table import TokenTable
 from .users import Lookup, Users
 from .values import (
     EMAIL_LENGTH,

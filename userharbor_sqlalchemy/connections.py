@@ -9,9 +9,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
-from threading import get_ident
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Delete, Dialect, Engine, Executable, Row, Select
@@ -19,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, Stat
 from sqlalchemy.orm import Mapper, Session, scoped_session
 
 from . import dialects
+from .blocks import Block, innermost_block
 from .errors import without_values
 
 SessionFactory = Callable[[], Session]
@@ -32,30 +30,6 @@ PATIENCE = 10.0
 """Seconds after which it is not tried again: each try may have waited for a lock that long."""
 
 logger = logging.getLogger("userharbor_sqlalchemy")
-
-
-@dataclass(eq=False)
-class _Block:
-    """An open `transaction()` block."""
-
-    owner: "Connections"
-    connection: Connection
-    outer: "_Block | None"
-    thread: int
-    closed: bool = False
-    # A statement failed, and what the database holds of the block may be rolled back by now.
-    broken: bool = False
-
-    def break_all(self) -> None:
-        """Mark each block on this connection: the database has ended their transaction."""
-        block: _Block | None = self
-        while block is not None:
-            if block.connection is self.connection:
-                block.broken = True
-            block = block.outer
-
-
-_innermost: ContextVar[_Block | None] = ContextVar("userharbor_sqlalchemy", default=None)
 
 
 class Connections:
@@ -128,22 +102,20 @@ class Connections:
         self, bind: Session | scoped_session[Any] | Connection | None = None
     ) -> Iterator[None]:
         """Have all calls within the block take effect together, or none if it raises."""
-        outer = self._own_block()
+        outer = innermost_block(self)
+        if outer is not None and not outer.is_of_this_thread():
+            outer = None
         raised_within = False
         try:
             with self._scope(bind, outer) as connection:
-                block = _Block(self, connection, _open(_innermost.get()), get_ident())
-                _innermost.set(block)
+                block = Block.opened(self, connection)
                 try:
                     yield
                 except BaseException:
                     raised_within = True
                     raise
                 finally:
-                    block.closed = True
-                    # In another context than the one that entered, there is nothing to take back.
-                    if _innermost.get() is block:
-                        _innermost.set(block.outer)
+                    block.close()
                 if block.broken:
                     raise InvalidRequestError(
                         "a statement failed inside this transaction() block, and the block"
@@ -168,24 +140,14 @@ class Connections:
         block = self._block()
         return (block.connection if block else self._bind(self._writing)).dialect
 
-    def _block(self) -> _Block | None:
-        block = self._any_block()
-        if block is not None and block.thread != get_ident():
+    def _block(self) -> Block | None:
+        block = innermost_block(self)
+        if block is not None and not block.is_of_this_thread():
             raise InvalidRequestError(
                 "a transaction() block that another thread opened is open in this context;"
                 " its connection can't serve two threads: open a block of this thread's own,"
                 " or start the thread with an empty context"
             )
-        return block
-
-    def _own_block(self) -> _Block | None:
-        block = self._any_block()
-        return block if block is not None and block.thread == get_ident() else None
-
-    def _any_block(self) -> _Block | None:
-        block = _open(_innermost.get())
-        while block is not None and block.owner is not self:
-            block = _open(block.outer)
         return block
 
     def _bind(self, clause: Select[Any] | Delete) -> Engine | Connection:
@@ -209,7 +171,7 @@ class Connections:
         # Outside the handler: the driver's text, which quotes values, stays out of the chain.
         raise refusal
 
-    def _in_block(self, block: _Block, work: Callable[[Connection], T], *, savepoint: bool) -> T:
+    def _in_block(self, block: Block, work: Callable[[Connection], T], *, savepoint: bool) -> T:
         try:
             if not savepoint:
                 return work(block.connection)
@@ -260,7 +222,7 @@ class Connections:
 
     @contextmanager
     def _scope(
-        self, bind: Session | scoped_session[Any] | Connection | None, outer: _Block | None
+        self, bind: Session | scoped_session[Any] | Connection | None, outer: Block | None
     ) -> Iterator[Connection]:
         """The connection of a block, in a transaction or a savepoint of the block's own."""
         if bind is not None:
@@ -356,9 +318,3 @@ def _one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: bo
 
 def _rowcount(result: CursorResult[Any]) -> int:
     return result.rowcount
-
-
-def _open(block: _Block | None) -> _Block | None:
-    while block is not None and block.closed:
-        block = block.outer
-    return block

@@ -1,210 +1,22 @@
 """Sessions, e-mail verifications and password resets: `userharbor.interfaces.TokenStore`.
 
-All three are one kind of table and share `TokenTable`. The row of a user is locked before
-the rows of the user's tokens, everywhere, or two calls could wait for each other.
+All three are one kind of table, whose statements stand in token_table.py.
 """
 
 from datetime import datetime
-from typing import Any, TypeVar
 
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Row,
-    Table,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
     InvalidSessionTokenError,
     InvalidVerificationTokenError,
-    UserHarborError,
 )
 from userharbor.interfaces import UserToken
 
 from .connections import Connections
-from .dialects import identical
-from .errors import (
-    AlreadyExistsError,
-    ResetTokenTakenError,
-    SessionTokenTakenError,
-    UnknownUserError,
-    VerificationTokenTakenError,
-)
+from .errors import ResetTokenTakenError, SessionTokenTakenError, VerificationTokenTakenError
 from .tables import Tables
+from .token_table import TokenTable
 from .users import Users
-from .values import TOKEN_HASH_LENGTH, as_naive_utc, as_utc, is_storable, is_storable_key
-
-T = TypeVar("T")
-
-
-class TokenTable:
-    """One of the three tables, and the statements on it."""
-
-    def __init__(
-        self,
-        connections: Connections,
-        users: Users,
-        table: Table,
-        invalid: type[UserHarborError],
-        taken: type[AlreadyExistsError],
-    ) -> None:
-        self._connections = connections
-        self._users = users
-        self._invalid = invalid
-        self._taken = taken
-
-        token_hash: BindParameter[str] = _given(table.c.token_hash)
-        username: BindParameter[str] = _given(table.c.username)
-        expires_at: BindParameter[datetime] = _given(table.c.expires_at)
-        is_token = identical(table.c.token_hash, token_hash)
-        columns = (table.c.username, table.c.token_hash, table.c.expires_at)
-        row = {"token_hash": token_hash, "username": username, "expires_at": expires_at}
-
-        self._select = select(*columns).where(table.c.token_hash == token_hash)
-        self._select_locked = self._select.with_for_update()
-        self._select_taken = self._select.with_for_update(read=True)
-        self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
-        self._select_hashes_locked = self._select_hashes.with_for_update()
-        self._insert = insert(table).values(row)
-        row_of_user = select(token_hash, users.username, expires_at).where(users.is_named)
-        self._insert_for_user = (
-            insert(table)
-            .from_select(list(row), row_of_user)
-            .execution_options(preserve_rowcount=True)
-        )
-        self._replace = (
-            update(table)
-            .where(table.c.token_hash == bindparam("replaced_token_hash"))
-            .values(token_hash=token_hash, expires_at=expires_at)
-        )
-        self._refresh = update(table).where(is_token).values(expires_at=expires_at)
-        self._delete = delete(table).where(is_token)
-        self._delete_of_user = delete(table).where(table.c.username == users.owner)
-
-    def get(self, token_hash: str) -> UserToken | None:
-        """The token, or None."""
-        return _token(self._connections.first(self._select, _hashed(token_hash)), token_hash)
-
-    def get_to_spend(self, token_hash: str) -> UserToken | None:
-        """The token, or None; within `transaction()` no other transaction gets it until the end."""
-        if not self._connections.in_transaction:
-            return self.get(token_hash)
-        # What another transaction spent meanwhile is gone when it is read again.
-        self._lock_owner(token_hash)
-        row = self._connections.first(self._select_locked, _hashed(token_hash))
-        return _token(row, token_hash)
-
-    def row(self, token_hash: str, expires_at: datetime) -> dict[str, Any]:
-        """The parameters of a new row, its owner's name aside.
-
-        The core's error for a hash that no column can hold.
-        """
-        if not is_storable_key(token_hash, TOKEN_HASH_LENGTH):
-            raise self._invalid("Token hash can't be stored")
-        return {"given_token_hash": token_hash, "given_expires_at": as_utc(expires_at)}
-
-    def insert(self, connection: Connection, username: str, row: dict[str, Any]) -> None:
-        """Store `row` for the user that is spelled `username`."""
-        connection.execute(self._insert, {**row, "given_username": username})
-
-    def add(self, token: UserToken) -> None:
-        """Store `token` beside the others of its user."""
-        parameters = self._parameters(token)
-        stored = self._connections.explained(
-            lambda: self._connections.insert(self._insert_for_user, parameters),
-            lambda: self._reason(token),
-        )
-        if not stored:
-            raise UnknownUserError
-
-    def replace(self, token: UserToken) -> None:
-        """Store `token` in the place of those of its user."""
-        parameters = self._parameters(token)
-        stored = self._connections.explained(
-            lambda: self._connections.unit(lambda c: self._replace_with(c, parameters)),
-            lambda: self._reason(token),
-        )
-        if not stored:
-            raise UnknownUserError
-
-    def refresh(self, token_hash: str, expires_at: datetime) -> None:
-        """Let the token, if it is there, expire at `expires_at`."""
-        self._lock_owner(token_hash)
-        self._connections.execute(
-            self._refresh, {**_hashed(token_hash), "given_expires_at": as_utc(expires_at)}
-        )
-
-    def remove(self, token_hash: str) -> None:
-        """Remove the token if it is there."""
-        self._lock_owner(token_hash)
-        self._connections.execute(self._delete, _hashed(token_hash))
-
-    def remove_of_user(self, username: str) -> None:
-        """Remove all tokens of the user, if there are any."""
-        self._connections.execute(self._delete_of_user, self._users.named(username))
-
-    def is_taken(self, token_hash: str) -> AlreadyExistsError | None:
-        """The error that a token has this hash; None if no token has."""
-        row = self._connections.first(self._select_taken, _hashed(token_hash), of_primary=True)
-        return None if row is None else self._taken()
-
-    def _lock_owner(self, token_hash: str) -> None:
-        """Within `transaction()`: lock the row of the token's user before that of the token."""
-        if self._connections.in_transaction and (token := self.get(token_hash)):
-            self._users.lock_named(token.username)
-
-    def _parameters(self, token: UserToken) -> dict[str, Any]:
-        return {**self.row(token.token_hash, token.expires_at), **self._users.named(token.username)}
-
-    def _reason(self, token: UserToken) -> Exception | None:
-        if not self._users.exists(token.username):
-            return UnknownUserError()
-        return self.is_taken(token.token_hash)
-
-    def _replace_with(self, connection: Connection, parameters: dict[str, Any]) -> bool:
-        """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
-        owner = self._users.lock(connection, parameters)
-        if owner is None:
-            return False
-        # In a transaction of the caller's, a plain read may be older than the lock; by itself, a
-        # locking one would lock gaps on MySQL.
-        in_transaction = self._connections.in_transaction
-        select_hashes = self._select_hashes_locked if in_transaction else self._select_hashes
-        hashes = connection.scalars(select_hashes, {"given_username": owner}).all()
-        for superseded in hashes[1:]:
-            connection.execute(self._delete, {"given_token_hash": superseded})
-        replaced = (
-            hashes
-            and connection.execute(
-                self._replace, {**parameters, "replaced_token_hash": hashes[0]}
-            ).rowcount
-        )
-        if not replaced:
-            self.insert(connection, owner, parameters)
-        return True
-
-
-def _given(column: ColumnElement[T]) -> BindParameter[T]:
-    """A parameter for a value of `column`, and not of its name, which an UPDATE would reserve."""
-    return bindparam(f"given_{column.key}", type_=column.type)
-
-
-def _hashed(token_hash: str) -> dict[str, Any]:
-    """The parameters that find a token. A hash that no column can hold finds none."""
-    return {"given_token_hash": token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else None}
-
-
-def _token(row: Row[Any] | None, token_hash: str) -> UserToken | None:
-    """`row` as a token, if it is that of `token_hash` in the eyes of Python too."""
-    if row is None or row.token_hash != token_hash:
-        return None
-    return UserToken(row.username, row.token_hash, as_naive_utc(row.expires_at))
 
 
 class TokenMethods:

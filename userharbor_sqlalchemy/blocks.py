@@ -1,0 +1,66 @@
+"""Open `transaction()` blocks: which is the current one travels in the context.
+
+How a block begins and ends in the database stands in connections.py.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import get_ident
+
+from sqlalchemy import Connection
+
+
+@dataclass(eq=False)
+class Block:
+    """An open `transaction()` block of `owner`, within `outer`, of whichever owner that is."""
+
+    owner: object
+    connection: Connection
+    outer: "Block | None"
+    thread: int
+    closed: bool = False
+    # A statement failed, and what the database holds of the block may be rolled back by now.
+    broken: bool = False
+
+    @classmethod
+    def opened(cls, owner: object, connection: Connection) -> "Block":
+        """A new block, which is the innermost one of this context from now on."""
+        block = cls(owner, connection, _open(_innermost.get()), get_ident())
+        _innermost.set(block)
+        return block
+
+    def close(self) -> None:
+        """Make the block outside the innermost one again."""
+        self.closed = True
+        # In another context than the one that entered, there is nothing to take back.
+        if _innermost.get() is self:
+            _innermost.set(self.outer)
+
+    def is_of_this_thread(self) -> bool:
+        """Whether the thread that calls has opened the block."""
+        return self.thread == get_ident()
+
+    def break_all(self) -> None:
+        """Mark each block on this connection: the database has ended their transaction."""
+        block: Block | None = self
+        while block is not None:
+            if block.connection is self.connection:
+                block.broken = True
+            block = block.outer
+
+
+def innermost_block(owner: object) -> Block | None:
+    """The innermost open block of `owner` in this context."""
+    block = _open(_innermost.get())
+    while block is not None and block.owner is not owner:
+        block = _open(block.outer)
+    return block
+
+
+_innermost: ContextVar[Block | None] = ContextVar("userharbor_sqlalchemy", default=None)
+
+
+def _open(block: Block | None) -> Block | None:
+    while block is not None and block.closed:
+        block = block.outer
+    return block
