@@ -57,11 +57,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
+_MISSING = pytest.StashKey[set[str]]()
+
+
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
+def databases(pytestconfig: pytest.Config) -> Iterator[Databases]:
     databases = Databases()
+    pytestconfig.stash[_MISSING] = databases.missing
     yield databases
     databases.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once, and not for each test, which database the tests went without, and how to get it."""
+    for missing in sorted(terminalreporter.config.stash.get(_MISSING, set())):
+        terminalreporter.write_line(f"SKIPPED, not installed: {missing}")
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ class Databases:
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._servers: dict[str, servers.Server] = {}
+        self.missing: set[str] = set()
 
     def url(self, text: str, asked_for: bool) -> URL:
         """A URL to connect to. Fails where that can't be had, skips where it is not installed."""
@@ -46,6 +47,7 @@ class Databases:
             except servers.NotInstalled as error:
                 if asked_for:
                     pytest.fail(f"asked for, and not installed: {error}")
+                self.missing.add(str(error))
                 pytest.skip(f"not installed: {error}")
         return self._servers[backend].url.set(drivername=url.drivername)
 
