@@ -70,7 +70,8 @@ def databases(pytestconfig: pytest.Config) -> Iterator[Databases]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once, and not for each test, which database the tests went without, and how to get it."""
-    for missing in sorted(terminalreporter.config.stash.get(_MISSING, set())):
+    none: set[str] = set()
+    for missing in sorted(terminalreporter.config.stash.get(_MISSING, none)):
         terminalreporter.write_line(f"SKIPPED, not installed: {missing}")
 
 
