@@ -70,9 +70,9 @@ def databases(pytestconfig: pytest.Config) -> Iterator[Databases]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once, and not for each test, which database the tests went without, and how to get it."""
-    none: set[str] = set()
-    for missing in sorted(terminalreporter.config.stash.get(_MISSING, none)):
-        terminalreporter.write_line(f"SKIPPED, not installed: {missing}")
+    missing: set[str] = terminalreporter.config.stash.get(_MISSING, set())
+    for database in sorted(missing):
+        terminalreporter.write_line(f"SKIPPED, not installed: {database}")
 
 
 @pytest.fixture(scope="session")
