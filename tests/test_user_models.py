@@ -13,6 +13,7 @@ from samples import new_token, new_user
 from sqlalchemy import (
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    TypeDecorator,
     event,
     func,
     inspect,
@@ -300,6 +302,28 @@ def test_a_username_that_is_not_unique_is_refused() -> None:
         SQLAlchemyUserStore(sessionmaker(), user_model=table)
 
 
+def test_a_partial_index_does_not_make_a_username_unique() -> None:
+    """No foreign key can point at it."""
+    table = Table(
+        "app_users",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("username", String(255)),
+        Column("email", String(320), unique=True),
+        Column("password_hash", String(512)),
+        Column("verified", Boolean),
+    )
+    whole = table.c.username != ""
+    Index("partial", table.c.username, unique=True, postgresql_where=whole, sqlite_where=whole)
+
+    class AppUser:
+        pass
+
+    with pytest.raises(ValueError, match=r"AppUser.username is neither the primary key nor"):
+        register_user_model(AppUser, table)
+    assert inspect(AppUser, raiseerr=False) is None, "nor is the class mapped"
+
+
 def test_joined_table_inheritance_is_refused() -> None:
     """A user must be one row of one table."""
 
@@ -473,7 +497,7 @@ def test_a_lookup_without_a_mapper_selects_three_columns(shape: str, db: Databas
         event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
         store = SQLAlchemyUserStore(sessionmaker(engine), user_model=model, table_prefix=PREFIX)
         assert store.get_user_by_username("JANE") == User("jane", "jane@example.org", False)
-    selected = statements[0].partition("FROM")[0]
+    selected = statements[-1].partition("FROM")[0]
     assert selected.count(",") == 2
 
 
@@ -558,6 +582,102 @@ def test_names_that_collide_are_listed_and_nothing_is_written(db: Database) -> N
         assert db.count("own_username_keys") == 3
         assert db.count("app_users") == 5
         store.metadata.drop_all(db.main)
+
+
+def test_a_user_of_exactly_this_name_is_it_whoever_has_the_key(db: Database) -> None:
+    """With the key first, what was meant for the application's "Jane" went to who took "jane"."""
+    table = user_table("app_users", MetaData(), mysql_collate="utf8mb4_bin")
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        add_users(db, table, "Jane")
+        store.create_user(new_user("jane"))
+        store.create_role("admin")
+        store.grant_role_to_user("Jane", "admin")
+        store.set_password_hash("Jane", "new")
+        store.set_password_reset(new_token("r", "Jane"))
+
+        assert store.get_user_roles("jane") == set()
+        assert store.get_password_hash("jane") == "jane-password-hash"
+        reset = store.get_password_reset("r")
+        assert reset is not None
+        assert reset.username == "Jane"
+        user = store.get_user_by_username("Jane")
+        assert user is not None
+        assert user.email == "Jane@x.org"
+        with pytest.raises(ValueError, match="differ in casing only"):
+            store.sync_username_keys()
+        store.delete_user("Jane")
+        assert store.get_user_by_username("JANE") == User("jane", "jane@example.org", False)
+
+
+def test_a_user_whom_the_application_deleted_leaves_the_name_free(db: Database) -> None:
+    """Also on SQLite, where the key stays behind."""
+    table = user_table("app_users", MetaData())
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        for name in ("Jane", "Joe"):
+            store.create_user(new_user(name))
+            with db.main.begin() as connection:
+                connection.execute(table.delete())
+        store.create_user(new_user("jane", verification_token_hash="other"))
+        assert store.get_user_by_username("JANE") is not None
+        add_users(db, table, "joe")
+        assert store.get_user_by_username("joe") is not None
+        assert store.sync_username_keys() == 1
+
+
+@pytest.mark.backends("mysql")
+def test_a_name_that_the_applications_collation_folds_is_taken(db: Database) -> None:
+    """It is told so by the core's error, where the database takes two names for one."""
+    table = user_table("app_users", MetaData(), mysql_collate="utf8mb4_unicode_ci")
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        add_users(db, table, "jose", "Jane")
+        for name in ("josé", "jane"):
+            with pytest.raises(IntegrityError, match="Username already exists"):
+                store.create_user(new_user(name, email=f"other-{name}"))
+
+
+def test_columns_keep_their_types(db: Database) -> None:
+    """A type that the application made converts what the store writes and looks for."""
+
+    class Reversed(TypeDecorator[str]):
+        impl = String(320)
+        cache_ok = True
+
+        def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+            return value[::-1] if value else value
+
+        def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+            return value[::-1] if value else value
+
+    class YesNo(TypeDecorator[bool]):
+        impl = String(1)
+        cache_ok = True
+
+        def process_bind_param(self, value: bool | None, dialect: Dialect) -> str:
+            return "Y" if value else "N"
+
+        def process_result_value(self, value: str | None, dialect: Dialect) -> bool:
+            return value == "Y"
+
+    table = Table(
+        "app_users",
+        MetaData(),
+        Column("username", String(255), primary_key=True),
+        Column("email", Reversed, unique=True),
+        Column("password_hash", Reversed),
+        Column("verified", YesNo),
+    )
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        store.create_user(new_user(email="jane@x.org"))
+        store.set_user_verified("JANE")
+        assert store.get_user_by_email("JANE@x.org") == User("jane", "jane@x.org", True)
+        assert store.get_password_hash("jane") == "jane-password-hash"
+        assert db.read("SELECT email, verified FROM app_users") == [("gro.x@enaj", "Y")]
+        with pytest.raises(IntegrityError, match="Email already exists"):
+            store.create_user(new_user("joe", email="jane@x.org"))
 
 
 @pytest.mark.backends("mysql")

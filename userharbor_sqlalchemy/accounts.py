@@ -12,10 +12,8 @@ from sqlalchemy import (
     Row,
     bindparam,
     delete,
-    false,
     insert,
     select,
-    true,
     update,
 )
 from userharbor.exceptions import (
@@ -38,7 +36,6 @@ from .values import (
     USERNAME_LENGTH,
     is_storable,
     is_storable_key,
-    username_key,
 )
 
 
@@ -65,8 +62,8 @@ class AccountMethods(Generic[UserT]):
         username, email = model.columns["username"], model.columns["email"]
         password_hash, verified = model.columns["password_hash"], model.columns["verified"]
         given_emails: list[BindParameter[str]] = [
-            bindparam("given_email"),
-            bindparam("given_email_in_lower_case"),
+            bindparam("given_email", type_=email.type),
+            bindparam("given_email_in_lower_case", type_=email.type),
         ]
         given_password_hash: BindParameter[str] = bindparam("given_password_hash")
         self._select_by_username = lookup.select.where(users.is_named)
@@ -82,12 +79,11 @@ class AccountMethods(Generic[UserT]):
                 username: bindparam("given_username"),
                 email: bindparam("given_email"),
                 password_hash: given_password_hash,
-                verified: false(),
+                verified: False,
                 **users.given,
             }
         )
-        self._insert_key = users.insert_key
-        self._set_verified = update(model.table).where(users.is_named).values({verified: true()})
+        self._set_verified = update(model.table).where(users.is_named).values({verified: True})
         self._set_password_hash = (
             update(model.table).where(users.is_named).values({password_hash: given_password_hash})
         )
@@ -101,7 +97,7 @@ class AccountMethods(Generic[UserT]):
         self._delete_all = [
             *(delete(table).where(table.c.username == users.owner) for table in referring),
             self._delete_user,
-            *users.delete_key,
+            *users.delete_stale_key,
         ]
 
     def create_user(self, user: CreateUserRequest) -> None:
@@ -118,8 +114,8 @@ class AccountMethods(Generic[UserT]):
 
         def insert_both(connection: Connection) -> None:
             connection.execute(self._insert_user, row)
-            for insert_key in self._insert_key:
-                connection.execute(insert_key, row)
+            for statement in (*self._users.delete_stale_key, *self._users.insert_key):
+                connection.execute(statement, row)
             self._verifications.insert(connection, user.username, verification)
 
         self._connections.explained(
@@ -141,7 +137,7 @@ class AccountMethods(Generic[UserT]):
 
     def get_user_by_username(self, username: str) -> UserT | None:
         """Return the user of this name in any casing, or None."""
-        parameters = self._users.named(username)
+        parameters = self._users.named(username, of_primary=False)
         row = self._connections.first(self._select_by_username, parameters)
         if row is None or not self._users.found(self._lookup.username(row), parameters):
             return None
@@ -165,7 +161,7 @@ class AccountMethods(Generic[UserT]):
 
         `UnknownUserError` (a `KeyError`) if there is no such user.
         """
-        parameters = self._users.named(username)
+        parameters = self._users.named(username, of_primary=False)
         row = self._connections.first(self._select_password_hash, parameters)
         if row is None or not self._users.found(row.username, parameters):
             raise UnknownUserError
@@ -188,18 +184,16 @@ class AccountMethods(Generic[UserT]):
         return user
 
     def _row(self, user: CreateUserRequest) -> Mapping[str, Any]:
-        key = username_key(user.username)
-        if not (
-            is_storable_key(user.username, self._username_length)
-            and is_storable_key(key, USERNAME_LENGTH)
+        name = self._users.given_name(user.username)
+        if name["given_username"] is None or not is_storable_key(
+            user.username, self._username_length
         ):
             raise InvalidUsernameError("Username can't be stored")
         if not is_storable_key(user.email, self._email_length):
             raise InvalidEmailError("Email can't be stored")
         self._check_password_hash(user.password_hash)
         return {
-            "given_username": user.username,
-            "given_username_key": key,
+            **name,
             "given_email": user.email,
             "given_password_hash": user.password_hash,
         }

@@ -59,9 +59,11 @@ class Connections:
         """The first row of a query, or None; `of_primary`: as writes, and not replicas, see it."""
         return self._run(lambda c: c.execute(statement, parameters).first(), reads=not of_primary)
 
-    def all(self, statement: Executable, parameters: Parameters) -> Sequence[Row[Any]]:
-        """All rows of a query."""
-        return self._run(lambda c: c.execute(statement, parameters).all(), reads=True)
+    def all(
+        self, statement: Executable, parameters: Parameters, *, of_primary: bool = False
+    ) -> Sequence[Row[Any]]:
+        """All rows of a query; `of_primary`: as writes, and not replicas, see them."""
+        return self._run(lambda c: c.execute(statement, parameters).all(), reads=not of_primary)
 
     def execute(self, statement: Executable, parameters: Parameters) -> int:
         """Issue an UPDATE or DELETE and return how many rows it matched."""

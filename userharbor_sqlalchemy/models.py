@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Join, PrimaryKeyConstraint, Table, UniqueConstraint, inspect
+from sqlalchemy import Column, Index, Join, PrimaryKeyConstraint, Table, UniqueConstraint, inspect
 from sqlalchemy.orm import Mapper, registry
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
@@ -30,7 +30,8 @@ class UserModel:
 
     def length(self, attribute: str, default: int) -> int:
         """How many characters the column of `attribute` holds; `default` where it does not say."""
-        return getattr(self.columns[attribute].type, "length", None) or default
+        column = self.columns.get(attribute)
+        return getattr(column.type if column is not None else None, "length", None) or default
 
     def identities(self) -> list[Any] | None:
         """The discriminators of the model's rows; None where all rows of the table are its."""
@@ -83,6 +84,7 @@ def _from_class(model: type[Any], table: Table | None) -> UserModel:
     name = getattr(model, "__name__", repr(model))
     mapper = inspect(model, raiseerr=False)
     if mapper is None and isinstance(model, type) and table is not None:
+        _checked(name, UserModel(table, dict(table.columns), None))
         mapper = registry(metadata=table.metadata).map_imperatively(model, table)
     if not isinstance(mapper, Mapper):
         raise TypeError(
@@ -127,5 +129,11 @@ def _is_unique(column: Column[Any]) -> bool:
     uniques: list[list[Any]] = [
         list(key.columns) for key in table.constraints if isinstance(key, keys)
     ]
-    uniques += [list(index.expressions) for index in table.indexes if index.unique]
+    uniques += [
+        list(index.expressions) for index in table.indexes if index.unique and _is_whole(index)
+    ]
     return any(len(unique) == 1 and unique[0] is column for unique in uniques)
+
+
+def _is_whole(index: Index) -> bool:
+    return not any(option.endswith("_where") for option in index.kwargs)

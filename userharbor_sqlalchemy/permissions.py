@@ -105,7 +105,7 @@ class PermissionMethods:
 
     def get_user_permissions(self, username: str) -> set[str]:
         """Return the permissions of all the user's roles; none if there is no such user."""
-        parameters = self._users.named(username)
+        parameters = self._users.named(username, of_primary=False)
         rows = self._connections.all(self._select_user_permissions, parameters)
         found = [row for row in rows if self._users.found(row.username, parameters)]
         return {row.permission for row in found}

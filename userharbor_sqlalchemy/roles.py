@@ -80,7 +80,7 @@ class RoleMethods:
 
     def get_user_roles(self, username: str) -> set[str]:
         """Return the user's roles; none if there is no such user."""
-        parameters = self._users.named(username)
+        parameters = self._users.named(username, of_primary=False)
         rows = self._connections.all(self._select_user_roles, parameters)
         return {row.role for row in rows if self._users.found(row.username, parameters)}
 

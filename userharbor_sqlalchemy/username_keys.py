@@ -6,7 +6,7 @@ How a user is found by a key stands in users.py.
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, false, insert, select
+from sqlalchemy import Column, Connection, Table, delete, exists, false, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from .dialects import lock_database
@@ -24,6 +24,8 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
     hold stays without, and is found as it is spelled.
     """
     username = _username(keys)
+    # Where nothing enforces the foreign key, a user whom the application deleted leaves a key.
+    connection.execute(delete(keys).where(~exists().where(username == keys.c.username)))
     missing = (
         select(username)
         .outerjoin_from(username.table, keys, keys.c.username == username)

@@ -3,7 +3,6 @@
 What shape an application's own user model may have stands in models.py.
 """
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,12 @@ from sqlalchemy import (
     Delete,
     Insert,
     Row,
+    Select,
     Table,
     and_,
     bindparam,
     delete,
     exists,
-    func,
     insert,
     select,
 )
@@ -63,28 +62,39 @@ class Users:
         """The column as a row names it."""
         self.is_one = _is_one(model)
         """The conditions that a row of the table is one of the model's."""
-        self.is_named = and_(_has_name(model, username_keys, identical), *self.is_one)
+        self.is_named = and_(_has_name(model), *self.is_one)
         self._select = select(self.spelled).where(self.is_named)
-        # As a unique index compares, whatever it folds, and by what is committed by now.
-        self._select_taken = (
-            select(self.username)
-            .where(_has_name(model, username_keys, operator.eq))
-            .with_for_update(read=True)
-        )
+        self._select_taken = _select_taken(model, username_keys)
+        self._select_spellings = _select_spellings(model, username_keys)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
         self.owner = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
         self.given = _given(model)
         """What a new row has beside what is in the request."""
-        self.insert_key, self.delete_key = _key_statements(self.username, username_keys)
+        self.insert_key, self.delete_stale_key = _key_statements(self.username, username_keys)
+        self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
-    def named(self, username: str) -> dict[str, Any]:
-        """The parameters that find the user. A name that no column can hold finds none."""
+    def given_name(self, username: str) -> dict[str, Any]:
+        """A name and its key as parameters; None in their place for a name that no column holds."""
         key = username_key(username)
-        if not is_storable(key, USERNAME_LENGTH):
+        if not is_storable(key, self._key_length):
             return {"given_username_key": None, "given_username": None}
         return {"given_username_key": key, "given_username": username}
+
+    def named(self, username: str, *, of_primary: bool = True) -> dict[str, Any]:
+        """The parameters that find the user, for a write, or for a read that is not `of_primary`.
+
+        Where keys stand in a table of their own, the name is looked up as it was stored: a
+        user of exactly this name is it, with or without a key, and else that of the key.
+        """
+        given = self.given_name(username)
+        if self._select_spellings is not None:
+            rows = self._connections.all(self._select_spellings, given, of_primary=of_primary)
+            spellings = [row.username for row in rows if self.found(row.username, given)]
+            if spellings and username not in spellings:
+                given["given_username"] = spellings[0]
+        return given
 
     def found(self, username: str | None, parameters: Mapping[str, Any]) -> bool:
         """Whether the `username` of a row is the one asked for, whatever the collation folds."""
@@ -98,8 +108,11 @@ class Users:
 
     def is_taken(self, username: str) -> bool:
         """Whether the database refuses this name to a new user."""
-        named = self.named(username)
-        return self._connections.first(self._select_taken, named, of_primary=True) is not None
+        given = self.given_name(username)
+        return any(
+            self._connections.first(statement, given, of_primary=True) is not None
+            for statement in self._select_taken
+        )
 
     def lock_named(self, username: str) -> None:
         """Lock the user's row, if it is there, to the end of the open transaction."""
@@ -142,18 +155,36 @@ class Lookup:
         return str(row[self._email_at])
 
 
-def _has_name(
-    model: UserModel, keys: Table | None, equals: Callable[[Any, Any], ColumnElement[bool]]
-) -> ColumnElement[bool]:
-    given_key: BindParameter[str] = bindparam("given_username_key")
+_given_key: BindParameter[str] = bindparam("given_username_key")
+_given_username: BindParameter[str] = bindparam("given_username")
+
+
+def _has_name(model: UserModel) -> ColumnElement[bool]:
+    if model.username_key is None:
+        return identical(model.columns["username"], _given_username)
+    return identical(model.username_key, _given_key)
+
+
+def _select_spellings(model: UserModel, keys: Table | None) -> Select[Any] | None:
     if keys is None:
-        return equals(model.columns["username_key"], given_key)
-    by_key = select(keys.c.username).where(equals(keys.c.username_key, given_key))
-    # A user that the application has added by itself has no key yet, and is found as spelled.
-    return identical(
-        model.columns["username"],
-        func.coalesce(by_key.scalar_subquery(), bindparam("given_username")),
-    )
+        return None
+    username = model.columns["username"]
+    by_key = select(keys.c.username).where(keys.c.username_key == _given_key).scalar_subquery()
+    return select(username.label("username")).where(username.in_([_given_username, by_key]))
+
+
+def _select_taken(model: UserModel, keys: Table | None) -> list[Select[Any]]:
+    """What finds a row in a name's way, as a unique index compares, whatever it folds."""
+    columns = [(model.columns["username"], _given_username)]
+    if model.username_key is not None:
+        columns.append((model.username_key, _given_key))
+    if keys is not None:
+        columns.append((keys.c.username_key, _given_key))
+    return [
+        # By what is committed by now, also in a transaction whose snapshot is older.
+        select(column).where(column == given).with_for_update(read=True)
+        for column, given in columns
+    ]
 
 
 def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
@@ -180,9 +211,11 @@ def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence
 def _given(model: UserModel) -> dict[Column[Any], Any]:
     given: dict[Column[Any], Any] = {}
     if model.username_key is not None:
-        given[model.username_key] = bindparam("given_username_key")
+        given[model.username_key] = _given_key
     mapper = model.mapper
-    if mapper is not None and isinstance(mapper.polymorphic_on, Column):
+    if mapper is None or mapper.polymorphic_identity is None:
+        return given
+    if isinstance(mapper.polymorphic_on, Column):
         given[mapper.polymorphic_on] = mapper.polymorphic_identity
     return given
 
@@ -193,7 +226,7 @@ def _key_statements(
     """What stores a user's row in the table of keys, and removes that of a user who is gone."""
     if keys is None:
         return [], []
-    key: BindParameter[str] = bindparam("given_username_key")
-    row = {"username_key": key, "username": bindparam("given_username")}
-    is_gone = ~exists().where(username == keys.c.username)
-    return [insert(keys).values(row)], [delete(keys).where(keys.c.username_key == key, is_gone)]
+    row = {"username_key": _given_key, "username": _given_username}
+    is_stale = ~exists().where(username == keys.c.username)
+    delete_stale = delete(keys).where(keys.c.username_key == _given_key, is_stale)
+    return [insert(keys).values(row)], [delete_stale]
