@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from databases import Database
 from samples import EXPIRES_AT, new_token, new_user
-from sqlalchemy import Engine
+from sqlalchemy import Engine, MetaData
 from sqlalchemy.orm import sessionmaker
+from user_models import user_table
 from userharbor import UserHarbor
 from userharbor.exceptions import (
     InvalidEmailError,
@@ -357,3 +358,46 @@ def test_all_that_a_user_may_do_at_once(
         store.delete_user("jane")
         assert db.count("userharbor_sessions") == 0
         assert db.count("userharbor_password_resets") == 0
+
+
+def test_an_own_model_without_keys_of_its_own_races_as_well(
+    db: Database, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the key looked up in the locking statement, MariaDB read from before the lock.
+
+    Two tokens were live, or an IntegrityError raised; and it locked keys before users.
+    """
+    table = user_table("race_users", MetaData())
+    engine = db.engine(pool_size=16)
+    store = SQLAlchemyUserStore(sessionmaker(engine), table, table_prefix="race_")
+    harbor: UserHarbor[Any] = make_harbor(store, outbox, monkeypatch)
+    table.metadata.drop_all(db.main)
+    table.metadata.create_all(db.main)
+    try:
+        for number in range(ROUNDS):
+            harbor.register("Jane", "jane@x.org", "Password-1")
+            harbor.verify_email(outbox.tokens["Jane"])
+            tokens = [new_token(f"{number}-{thread}", "JANE") for thread in range(THREADS)]
+            calls = [partial(store.set_password_reset, token) for token in tokens]
+            assert typed(race(calls)) == THREADS
+            assert db.count("race_password_resets") == 1
+
+            sessions = [harbor.login("jane", "Password-1") for _ in range(3)]
+            harbor.send_password_reset("jane@x.org")
+            token = outbox.tokens["Jane"]
+            mixed: list[Callable[[], object]] = [
+                lambda: harbor.delete_account("Password-1", sessions[0]),
+                lambda: harbor.change_password("Password-1", "Password-2", sessions[1]),
+                lambda: harbor.reset_password("Password-3", token),
+                lambda: harbor.send_password_reset("jane@x.org"),
+                lambda: harbor.login("jane", "Password-1") and None,
+                lambda: harbor.login("JANE", "Password-1") and None,
+                lambda: harbor.logout_all(sessions[2]),
+                lambda: store.create_user(new_user("JANE", email="other@x.org")),
+            ]
+            typed([each or None for each in race(mixed)], UserHarborError, KeyError)
+            store.delete_user("jane")
+            for each in table.metadata.sorted_tables:
+                assert db.count(each.name) == 0
+    finally:
+        table.metadata.drop_all(db.main)
