@@ -114,8 +114,7 @@ class AccountMethods(Generic[UserT]):
 
         def insert_both(connection: Connection) -> None:
             connection.execute(self._insert_user, row)
-            for statement in (*self._users.delete_stale_key, *self._users.insert_key):
-                connection.execute(statement, row)
+            self._users.store_key(connection, row)
             self._verifications.insert(connection, user.username, verification)
 
         self._connections.explained(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, exists, false, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from .dialects import lock_database
+from .dialects import enforces_foreign_keys, lock_database
 from .errors import UsernamesCollideError
 from .values import USERNAME_LENGTH, is_storable_key, username_key
 
@@ -24,8 +24,9 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
     hold stays without, and is found as it is spelled.
     """
     username = _username(keys)
-    # Where nothing enforces the foreign key, a user whom the application deleted leaves a key.
-    connection.execute(delete(keys).where(~exists().where(username == keys.c.username)))
+    if not enforces_foreign_keys(connection.dialect):
+        # A user whom the application deleted has left a key.
+        connection.execute(delete(keys).where(~exists().where(username == keys.c.username)))
     missing = (
         select(username)
         .outerjoin_from(username.table, keys, keys.c.username == username)

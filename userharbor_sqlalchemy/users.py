@@ -28,7 +28,7 @@ from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from .connections import Connections
-from .dialects import identical
+from .dialects import enforces_foreign_keys, identical
 from .models import UserModel
 from .values import USERNAME_LENGTH, is_storable, username_key
 
@@ -72,7 +72,7 @@ class Users:
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
         self.given = _given(model)
         """What a new row has beside what is in the request."""
-        self.insert_key, self.delete_stale_key = _key_statements(self.username, username_keys)
+        self._insert_key, self.delete_stale_key = _key_statements(self.username, username_keys)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
     def given_name(self, username: str) -> dict[str, Any]:
@@ -113,6 +113,13 @@ class Users:
             self._connections.first(statement, given, of_primary=True) is not None
             for statement in self._select_taken
         )
+
+    def store_key(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        """Store the key of a user just stored, where keys have a table of their own."""
+        # Where foreign keys are enforced none is stale, and looking for one would lock a gap.
+        clean = [] if enforces_foreign_keys(connection.dialect) else self.delete_stale_key
+        for statement in (*clean, *self._insert_key):
+            connection.execute(statement, row)
 
     def lock_named(self, username: str) -> None:
         """Lock the user's row, if it is there, to the end of the open transaction."""
