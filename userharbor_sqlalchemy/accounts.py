@@ -25,11 +25,12 @@ from userharbor.interfaces import CreateUserRequest, UserT
 
 from .connections import Connections
 from .errors import EmailTakenError, UnknownUserError, UsernameTakenError
+from .lookups import Lookup
 from .models import UserModel
 from .names import delete_with_referring
 from .tables import Tables
 from .token_table import TokenTable
-from .users import Lookup, Users
+from .users import Users
 from .values import (
     EMAIL_LENGTH,
     PASSWORD_HASH_LENGTH,

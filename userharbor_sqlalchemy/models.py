@@ -1,6 +1,6 @@
 """The application's own user model: what shape it has, and whether a store can stand on it.
 
-How users are found in its table, and what a row becomes, stands in users.py.
+How users are found in its table stands in users.py, what a row becomes in lookups.py.
 """
 
 import warnings

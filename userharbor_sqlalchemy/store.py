@@ -10,6 +10,7 @@ from userharbor.interfaces import UserT
 
 from .accounts import AccountMethods
 from .connections import Connections, SessionFactory
+from .lookups import Lookup, User
 from .models import built_in, registered
 from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
@@ -17,7 +18,7 @@ from .tables import DEFAULT_PREFIX, define_tables
 from .tables import metadata as built_in_metadata
 from .tokens import TokenMethods
 from .username_keys import add_missing_keys
-from .users import Lookup, User, Users
+from .users import Users
 
 AnyModel = type[Any] | Table
 

@@ -1,10 +1,10 @@
-"""The user table as statements see it: how a user is found in it, and what its row becomes.
+"""The user table as statements see it: how a user is found in it.
 
-What shape an application's own user model may have stands in models.py.
+What shape an application's own user model may have stands in models.py, and what a lookup
+makes of a row in lookups.py.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Delete,
     Insert,
-    Row,
     Select,
     Table,
     and_,
@@ -24,25 +23,11 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
 
 from .connections import Connections
 from .dialects import enforces_foreign_keys, identical
 from .models import UserModel
 from .values import USERNAME_LENGTH, is_storable, username_key
-
-
-@dataclass
-class User:
-    """What lookups return by default. An application may subclass it, as a dataclass too.
-
-    `username` and `email` are spelled as they were stored.
-    """
-
-    username: str
-    email: str
-    verified: bool
 
 
 class Users:
@@ -131,37 +116,6 @@ class Users:
         return username if self.found(username, parameters) else None
 
 
-def _to_user(row: Row[Any]) -> User:
-    return User(row.username, row.email, row.verified)
-
-
-class Lookup:
-    """What a lookup selects of the user table, and what it makes of a row."""
-
-    def __init__(self, model: UserModel, user_mapper: Callable[[Any], Any] | None) -> None:
-        attributes = list(model.columns)
-        self.user: Callable[[Any], Any] = user_mapper or _to_user
-        if user_mapper is None:
-            attributes = ["username", "email", "verified"]
-            self.select = select(*(model.columns[name].label(name) for name in attributes))
-        elif model.mapper is None:
-            self.select = select(model.table)
-        else:
-            self.select = select(*model.columns.values())
-            instance = _instances(model.mapper, attributes)
-            self.user = lambda row: user_mapper(instance(row))
-        self._username_at = attributes.index("username")
-        self._email_at = attributes.index("email")
-
-    def username(self, row: Sequence[Any]) -> str:
-        """The username in a row of `select`."""
-        return str(row[self._username_at])
-
-    def email(self, row: Sequence[Any]) -> str:
-        """The e-mail address in a row of `select`."""
-        return str(row[self._email_at])
-
-
 _given_key: BindParameter[str] = bindparam("given_username_key")
 _given_username: BindParameter[str] = bindparam("given_username")
 
@@ -199,20 +153,6 @@ def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
     if identities is None or model.mapper is None or model.mapper.polymorphic_on is None:
         return []
     return [model.mapper.polymorphic_on.in_(identities)]
-
-
-def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence[Any]], Any]:
-    """A function that makes a detached instance of the mapped class of a row's values."""
-
-    def instance(row: Sequence[Any]) -> Any:
-        # Attributes are there once mappers are configured, which the first call sees to.
-        made = class_mapper(mapper.class_).class_manager.new_instance()
-        for attribute, value in zip(attributes, row, strict=True):
-            set_committed_value(made, attribute, value)
-        make_transient_to_detached(made)
-        return made
-
-    return instance
 
 
 def _given(model: UserModel) -> dict[Column[Any], Any]:
