@@ -374,6 +374,32 @@ def test_a_session_may_bind_by_table(db: Database) -> None:
     assert store.get_session("s") == new_token("s", expires_at=EXPIRES_AT)
 
 
+def test_each_call_asks_for_the_bind_anew(db: Database) -> None:
+    """A `sessionmaker` configured again, and sessions that choose a bind when they are made."""
+    first, second = db.engine(), db.engine()
+    used: list[str] = []
+    for name, engine in (("first", first), ("second", second)):
+
+        def note(*_: object, name: str = name) -> None:
+            used.append(name)
+
+        event.listen(engine, "before_cursor_execute", note)
+
+    factory = sessionmaker(first)
+    store = SQLAlchemyUserStore(factory)
+    store.role_exists("admin")
+    factory.configure(bind=second)
+    store.role_exists("admin")
+    assert used == ["first", "second"]
+
+    class Choosing(Session):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options | {"bind": second})
+
+    SQLAlchemyUserStore(sessionmaker(first, class_=Choosing)).role_exists("admin")
+    assert used == ["first", "second", "second"]
+
+
 def test_settings_of_a_connection_are_given_back(db: Database) -> None:
     """The application finds its pool's connections as it left them."""
     engine = db.engine(pool_size=1, max_overflow=0)

@@ -51,9 +51,9 @@ class Block:
 
 def innermost_block(owner: object) -> Block | None:
     """The innermost open block of `owner` in this context."""
-    block = _open(_innermost.get())
-    while block is not None and block.owner is not owner:
-        block = _open(block.outer)
+    block = _innermost.get()
+    while block is not None and (block.closed or block.owner is not owner):
+        block = block.outer
     return block
 
 

@@ -59,19 +59,17 @@ def is_autocommit(connection: Connection) -> bool:
     return _isolation_level(connection) == "AUTOCOMMIT"
 
 
-def autocommit_if_free(connection: Connection) -> bool:
+def autocommit_if_free(connection: Connection) -> None:
     """Let `connection` commit each statement by itself where that costs no message.
 
-    Returns whether it does so now. psycopg and psycopg2 save two round trips of three by
-    it; to MySQL's and MariaDB's drivers it would be six messages. Not where the application
-    listens for the begin of a transaction: it may say there whose rows are to be seen.
+    psycopg and psycopg2 save two round trips of three by it; to MySQL's and MariaDB's
+    drivers it would be six messages. Not where the application listens for the begin of a
+    transaction: it may say there whose rows are to be seen.
     """
-    if is_autocommit(connection):
-        return True
     if connection.dialect.driver not in ("psycopg", "psycopg2") or connection.dispatch.begin:
-        return False
-    _set_isolation_level(connection, "AUTOCOMMIT")
-    return True
+        return
+    if not is_autocommit(connection):
+        _set_isolation_level(connection, "AUTOCOMMIT")
 
 
 def prepare_transaction(connection: Connection) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -26,8 +26,9 @@ class User:
     verified: bool
 
 
-def _to_user(row: Row[Any]) -> User:
-    return User(row.username, row.email, row.verified)
+def _to_user(row: Sequence[Any]) -> User:
+    username, email, verified = row
+    return User(username, email, verified)
 
 
 class Lookup:

@@ -8,9 +8,10 @@ from sqlalchemy import Column, Delete, Insert, Select, bindparam, delete, insert
 from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import UserHarborError
 
-from .connections import ATTEMPTS, Connections
+from .connections import Connections
 from .dialects import enforces_foreign_keys, identical
 from .errors import AlreadyExistsError
+from .retry import ATTEMPTS
 from .values import NAME_LENGTH, is_storable, is_storable_key
 
 

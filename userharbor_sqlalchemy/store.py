@@ -4,16 +4,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
-from sqlalchemy import Connection, MetaData, Table, delete, false, select
+from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
 from userharbor.interfaces import UserT
 
 from .accounts import AccountMethods
-from .connections import Connections, SessionFactory
+from .connections import Connections
 from .lookups import Lookup, User
 from .models import built_in, registered
 from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
+from .sessions import SessionFactory, Sessions
 from .tables import DEFAULT_PREFIX, define_tables
 from .tables import metadata as built_in_metadata
 from .tokens import TokenMethods
@@ -101,12 +102,7 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
                 raise ValueError("metadata is not that of user_model, where its tables stand")
         self.metadata = model.table.metadata
         """The MetaData that holds every table of this store."""
-        connections = Connections(
-            session_factory,
-            mapper=model.mapper,
-            reading=select(model.table),
-            writing=delete(model.table).where(false()),
-        )
+        connections = Connections(Sessions(session_factory, model.mapper, model.table))
         self._username_keys = tables.username_keys
         users = Users(connections, model, tables.username_keys)
         lookup = Lookup(model, user_mapper)

@@ -4,6 +4,7 @@ The row of a user is locked before the rows of the user's tokens, everywhere, or
 could wait for each other. The protocol's methods stand in tokens.py.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,7 +12,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
-    Row,
     Table,
     bindparam,
     delete,
@@ -193,8 +193,11 @@ def _hashed(token_hash: str) -> dict[str, Any]:
     return {"given_token_hash": token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else None}
 
 
-def _token(row: Row[Any] | None, token_hash: str) -> UserToken | None:
+def _token(row: Sequence[Any] | None, token_hash: str) -> UserToken | None:
     """`row` as a token, if it is that of `token_hash` in the eyes of Python too."""
-    if row is None or row.token_hash != token_hash:
+    if row is None:
         return None
-    return UserToken(row.username, row.token_hash, as_naive_utc(row.expires_at))
+    username, stored_hash, expires_at = row
+    if stored_hash != token_hash:
+        return None
+    return UserToken(username, stored_hash, as_naive_utc(expires_at))
