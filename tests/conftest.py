@@ -9,6 +9,7 @@ import servers
 from databases import Database, Databases, named_urls
 from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
+from user_models import SHAPES, Model, metadata_of
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
@@ -109,3 +110,26 @@ def store(db: Database) -> SQLAlchemyUserStore[User]:
 def user_store(store: SQLAlchemyUserStore[User]) -> SQLAlchemyUserStore[User]:
     """The name that the conformance suite asks for."""
     return store
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
+def model(request: pytest.FixtureRequest, database: Database) -> Iterator[Model]:
+    """Each shape of user table that an application may have, with the store's tables."""
+    model = SHAPES[request.param]()
+    store = SQLAlchemyUserStore(sessionmaker(), user_model=model, table_prefix=f"{request.param}_")
+    store.metadata.drop_all(database.main)
+    store.metadata.create_all(database.main)
+    yield model
+    store.metadata.drop_all(database.main)
+
+
+@pytest.fixture
+def model_store(
+    request: pytest.FixtureRequest, model: Model, db: Database
+) -> SQLAlchemyUserStore[User]:
+    """A store on `model`, its tables empty."""
+    prefix = f"{request.node.callspec.params['model']}_"
+    with db.main.begin() as connection:
+        for table in reversed(metadata_of(model).sorted_tables):
+            connection.execute(table.delete())
+    return SQLAlchemyUserStore(sessionmaker(db.main), user_model=model, table_prefix=prefix)

@@ -1,6 +1,6 @@
 """Which connection a statement goes to: that of the open block, or one of the session's bind.
 
-How a session is asked stands in sessions.py, how a transaction begins and ends in scopes.py.
+How a session is asked stands in binds.py, how a transaction begins and ends in scopes.py.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +12,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, Stat
 from sqlalchemy.orm import Session, scoped_session
 
 from . import dialects
+from .binds import Binds
 from .blocks import Block, innermost_block
 from .errors import without_values
 from .retry import ATTEMPTS, retried
 from .scopes import one_statement, own_transaction, savepoint, unit, with_transactions, within
-from .sessions import Sessions
 
 Parameters = Mapping[str, Any]
 T = TypeVar("T")
@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Connections:
     """Issues the statements of one store: each alone, or all on the connection of an open block."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, binds: Binds) -> None:
+        self._binds = binds
 
     def first(
         self, statement: Executable, parameters: Parameters, *, of_primary: bool = False
@@ -115,7 +115,7 @@ class Connections:
     def dialect(self) -> Dialect:
         """The dialect of the database that writes go to."""
         block = self._block()
-        return (block.connection if block else self._sessions.bind()).dialect
+        return (block.connection if block else self._binds.of_session()).dialect
 
     def _block(self) -> Block | None:
         block = innermost_block(self)
@@ -149,7 +149,7 @@ class Connections:
         try:
             if not in_savepoint:
                 return work(block.connection)
-            with savepoint(block.connection, self._sessions.no_op):
+            with savepoint(block.connection, self._binds.no_op):
                 return work(block.connection)
         except DBAPIError as error:
             if error.connection_invalidated or dialects.was_rolled_back(error):
@@ -160,12 +160,12 @@ class Connections:
 
     def _alone(self, work: Callable[[Connection], T], *, single: bool, reads: bool) -> T:
         """Do `work` outside any block of ours, again where the database gave it up."""
-        bind = self._sessions.bind(reads=reads)
+        bind = self._binds.of_session(reads=reads)
         if isinstance(bind, Connection):
             return self._on_connection(bind, work, single=single)
         if single:
             return retried(lambda: one_statement(bind, work, reads=reads), reads=reads)
-        return retried(lambda: unit(bind, work, self._sessions.no_op))
+        return retried(lambda: unit(bind, work, self._binds.no_op))
 
     def _on_connection(
         self, connection: Connection, work: Callable[[Connection], T], *, single: bool
@@ -173,7 +173,7 @@ class Connections:
         """Do `work` on the connection that the session is bound to; end nothing of its owner's."""
         if single and dialects.is_autocommit(connection):
             return work(connection)
-        with within(connection, self._sessions.no_op):
+        with within(connection, self._binds.no_op):
             return work(connection)
 
     @contextmanager
@@ -183,20 +183,20 @@ class Connections:
         """The connection of a block, in a transaction or a savepoint of the block's own."""
         if bind is not None:
             if not isinstance(bind, Connection):
-                bind = self._sessions.connection_of(bind)
+                bind = self._binds.connection_of(bind)
             connection = with_transactions(bind)
-            with savepoint(connection, self._sessions.no_op):
+            with savepoint(connection, self._binds.no_op):
                 yield connection
         elif outer is not None:
-            with savepoint(outer.connection, self._sessions.no_op):
+            with savepoint(outer.connection, self._binds.no_op):
                 yield outer.connection
         else:
-            own = self._sessions.bind()
+            own = self._binds.of_session()
             if isinstance(own, Connection):
-                with within(own, self._sessions.no_op):
+                with within(own, self._binds.no_op):
                     yield own
             else:
-                with own_transaction(own, self._sessions.no_op, read_committed=True) as connection:
+                with own_transaction(own, self._binds.no_op, read_committed=True) as connection:
                     yield connection
 
 

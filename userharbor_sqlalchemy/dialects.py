@@ -6,7 +6,7 @@ Statements are the same for all of them but for `identical`; column types stand 
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Executable
+from sqlalchemy import ColumnElement, Connection, Delete, Dialect, Executable, Table, delete
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
@@ -44,6 +44,33 @@ def _compile_bytewise(element: identical, compiler: SQLCompiler, **kw: Any) -> s
         f" AND CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
         f" = CAST(CONVERT({value} USING utf8mb4) AS BINARY))"
     )
+
+
+class _name_of(ColumnElement[Any]):
+    """The name of a table where a statement takes an expression."""
+
+    inherit_cache = False
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+
+@compiles(_name_of)
+def _compile_name(element: _name_of, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.table, asfrom=True, **kw)
+
+
+def delete_by_key(table: Table) -> Delete:
+    """A DELETE that reads the rows whose primary keys its condition names, and no others.
+
+    MySQL and MariaDB would read a small table whole, and wait for each row that is locked.
+    """
+    statement = delete(table)
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.prefix_with(_name_of(table), dialect=dialect).with_hint(
+            "FORCE INDEX (PRIMARY)", dialect_name=dialect
+        )
+    return statement
 
 
 def enforces_foreign_keys(dialect: Dialect) -> bool:

@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session, scoped_session
 from userharbor.interfaces import UserT
 
 from .accounts import AccountMethods
+from .binds import Binds, SessionFactory
 from .connections import Connections
+from .listings import ListingMethods
 from .lookups import Lookup, User
+from .maintenance import MaintenanceMethods
 from .models import built_in, registered
 from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
-from .sessions import SessionFactory, Sessions
 from .tables import DEFAULT_PREFIX, define_tables
 from .tables import metadata as built_in_metadata
 from .tokens import TokenMethods
@@ -24,7 +26,14 @@ from .users import Users
 AnyModel = type[Any] | Table
 
 
-class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, PermissionMethods):
+class SQLAlchemyUserStore(
+    AccountMethods[UserT],
+    TokenMethods,
+    RoleMethods,
+    PermissionMethods,
+    ListingMethods[UserT],
+    MaintenanceMethods,
+):
     """A `userharbor.interfaces.UserStore` on SQLite, PostgreSQL, MariaDB or MySQL.
 
     Each call works on a connection of the bind of `session_factory()`, and takes effect at
@@ -102,7 +111,7 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
                 raise ValueError("metadata is not that of user_model, where its tables stand")
         self.metadata = model.table.metadata
         """The MetaData that holds every table of this store."""
-        connections = Connections(Sessions(session_factory, model.mapper, model.table))
+        connections = Connections(Binds(session_factory, model.mapper, model.table))
         self._username_keys = tables.username_keys
         users = Users(connections, model, tables.username_keys)
         lookup = Lookup(model, user_mapper)
@@ -113,6 +122,8 @@ class SQLAlchemyUserStore(AccountMethods[UserT], TokenMethods, RoleMethods, Perm
         )
         RoleMethods.__init__(self, connections, users, roles, tables)
         PermissionMethods.__init__(self, connections, users, roles, tables)
+        ListingMethods.__init__(self, connections, users, lookup, tables)
+        MaintenanceMethods.__init__(self, connections, tables)
 
     def transaction(
         self, bind: Session | scoped_session[Any] | Connection | None = None

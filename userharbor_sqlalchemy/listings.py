@@ -1,0 +1,102 @@
+"""What an application shows of its accounts, beside the protocol: its users, a user's sessions."""
+
+from collections.abc import Iterator
+from typing import Generic
+
+from sqlalchemy import Integer, bindparam, delete, func, not_, select
+from userharbor.exceptions import InvalidUsernameError
+from userharbor.interfaces import UserT, UserToken
+
+from .connections import Connections
+from .dialects import identical
+from .lookups import Lookup
+from .tables import Tables
+from .users import Users
+from .values import (
+    TOKEN_HASH_LENGTH,
+    USERNAME_LENGTH,
+    as_naive_utc,
+    is_storable,
+)
+
+
+class ListingMethods(Generic[UserT]):
+    """Listing users, and a user's sessions."""
+
+    def __init__(
+        self, connections: Connections, users: Users, lookup: Lookup, tables: Tables
+    ) -> None:
+        self._connections = connections
+        self._users = users
+        self._lookup = lookup
+        sessions = tables.sessions
+        given_token_hash = bindparam("given_token_hash", type_=sessions.c.token_hash.type)
+        self._select_sessions = (
+            select(users.spelled, sessions.c.token_hash, sessions.c.expires_at)
+            .join_from(sessions, users.table, sessions.c.username == users.username)
+            .where(users.is_named)
+            .order_by(sessions.c.expires_at.desc(), sessions.c.token_hash)
+        )
+        self._delete_other_sessions = delete(sessions).where(
+            sessions.c.username == users.owner,
+            not_(identical(sessions.c.token_hash, given_token_hash)),
+        )
+        self._count_users = select(func.count()).select_from(users.table).where(*users.is_one)
+        self._select_first_users = (
+            lookup.select.where(users.username.is_not(None), *users.is_one)
+            .order_by(users.username)
+            .limit(bindparam("page_size", type_=Integer))
+        )
+        self._select_next_users = self._select_first_users.where(
+            users.username > bindparam("given_username")
+        )
+
+    def list_sessions(self, username: str) -> list[UserToken]:
+        """Return the user's sessions, expired or not, that which lasts longest first.
+
+        `expires_at` is naive UTC. The list is empty if there is no such user.
+        """
+        parameters = self._users.named(username, of_primary=False)
+        rows = self._connections.all(self._select_sessions, parameters)
+        return [
+            UserToken(row.username, row.token_hash, as_naive_utc(row.expires_at))
+            for row in rows
+            if self._users.found(row.username, parameters)
+        ]
+
+    def remove_other_sessions(self, username: str, token_hash: str) -> int:
+        """Remove the user's sessions but that of `token_hash`; return how many there were.
+
+        All of them where none of them has this hash.
+        """
+        kept = token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else ""
+        return self._connections.execute(
+            self._delete_other_sessions, {**self._users.named(username), "given_token_hash": kept}
+        )
+
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        (count,) = self._connections.all(self._count_users, {})[0]
+        return int(count)
+
+    def iter_users(self, *, after: str | None = None, page_size: int = 1000) -> Iterator[UserT]:
+        """Iterate over all users, as lookups return them, in the database's order of usernames.
+
+        Reads `page_size` of them at a time, each page by itself, as it is by then; `after` is the
+        name to go on behind. `ValueError` for a `page_size` below 1, `InvalidUsernameError` for
+        an `after` that no column can hold.
+        """
+        if page_size < 1:
+            raise ValueError(f"page_size={page_size} is below 1")
+        if after is not None and not is_storable(after, USERNAME_LENGTH):
+            raise InvalidUsernameError("Username can't be stored")
+        return self._pages(after, page_size)
+
+    def _pages(self, after: str | None, page_size: int) -> Iterator[UserT]:
+        statement = self._select_first_users if after is None else self._select_next_users
+        parameters = {"page_size": page_size, "given_username": after}
+        while rows := self._connections.all(statement, parameters):
+            for row in rows:
+                yield self._lookup.user(row)
+            statement = self._select_next_users
+            parameters = {**parameters, "given_username": self._lookup.username(rows[-1])}

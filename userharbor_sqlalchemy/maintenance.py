@@ -1,0 +1,114 @@
+"""Purging expired tokens, which the core removes only when their owner comes back."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from sqlalchemy import Integer, Table, bindparam, select
+from sqlalchemy.exc import InvalidRequestError
+
+from .connections import Connections
+from .dialects import delete_by_key
+from .tables import Tables
+from .values import as_naive_utc, as_utc
+
+LARGEST_BATCH = 10_000
+"""Tokens that one DELETE names at most; databases limit the parameters of a statement."""
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many expired tokens were removed."""
+
+    sessions: int = 0
+    email_verifications: int = 0
+    password_resets: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sessions} sessions, {self.email_verifications} e-mail verifications and"
+            f" {self.password_resets} password resets"
+        )
+
+
+class MaintenanceMethods:
+    """What an operator asks of a store, beside the protocol."""
+
+    def __init__(self, connections: Connections, tables: Tables) -> None:
+        self._connections = connections
+        self._token_tables = {
+            "sessions": ExpiringTable(connections, tables.sessions),
+            "email_verifications": ExpiringTable(connections, tables.email_verifications),
+            "password_resets": ExpiringTable(connections, tables.password_resets),
+        }
+
+    def purge_expired(
+        self,
+        *,
+        before: datetime | None = None,
+        batch_size: int = 1000,
+        progress: Callable[[int, Purged], object] | None = None,
+    ) -> Purged:
+        """Remove the tokens that expired `before` (naive: UTC), now by default; return how many.
+
+        Walks the token tables by primary key, `batch_size` rows at a time. What is expired
+        among them is removed in a transaction of its own, so that no lock is held for long and
+        none on a live token; a session that was refreshed meanwhile stays. It may be
+        interrupted and run again, and run twice at once. After each batch, `progress` gets how
+        many rows were looked at in it, and how many were removed by then.
+
+        `ValueError` for a `before` in the future or a `batch_size` that is not from 1 to 10,000,
+        `InvalidRequestError` of SQLAlchemy's within `transaction()`.
+        """
+        now = datetime.now(timezone.utc)
+        limit = now if before is None else as_utc(before)
+        if limit > now:
+            raise ValueError(f"before={before} is in the future; tokens of then are live now")
+        if not 1 <= batch_size <= LARGEST_BATCH:
+            raise ValueError(f"batch_size={batch_size} is not from 1 to {LARGEST_BATCH}")
+        if self._connections.in_transaction:
+            raise InvalidRequestError(
+                "purge_expired() commits each batch; it can't be called within transaction()"
+            )
+        counts = dict.fromkeys(self._token_tables, 0)
+        for name, table in self._token_tables.items():
+            for looked_at, removed in table.purge(limit, batch_size):
+                counts[name] += removed
+                if progress is not None:
+                    progress(looked_at, Purged(**counts))
+        return Purged(**counts)
+
+
+class ExpiringTable:
+    """A table of tokens, as a purge sees it."""
+
+    def __init__(self, connections: Connections, table: Table) -> None:
+        self._connections = connections
+        token_hash, expires_at = table.c.token_hash, table.c.expires_at
+        self._select_first = (
+            select(token_hash, expires_at)
+            .order_by(token_hash)
+            .limit(bindparam("batch_size", type_=Integer))
+        )
+        self._select_next = self._select_first.where(token_hash > bindparam("last"))
+        # By their keys: a range would lock the live rows within it on MySQL. And by their
+        # expiry again, which may have been put off since it was read.
+        self._delete = delete_by_key(table).where(
+            token_hash.in_(bindparam("expired", expanding=True)),
+            expires_at < bindparam("limit", type_=expires_at.type),
+        )
+
+    def purge(self, limit: datetime, batch_size: int) -> Iterator[tuple[int, int]]:
+        """Remove what expired before `limit`; for each batch, how many rows it had and lost."""
+        naive_limit = as_naive_utc(limit)
+        page = self._connections.all(self._select_first, {"batch_size": batch_size})
+        while page:
+            expired = [row.token_hash for row in page if as_naive_utc(row.expires_at) < naive_limit]
+            removed = 0
+            if expired:
+                parameters = {"expired": expired, "limit": limit}
+                removed = self._connections.execute(self._delete, parameters)
+            yield len(page), removed
+            page = self._connections.all(
+                self._select_next, {"batch_size": batch_size, "last": page[-1].token_hash}
+            )
