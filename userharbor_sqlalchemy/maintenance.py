@@ -1,10 +1,10 @@
 """Purging expired tokens, which the core removes only when their owner comes back."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-from sqlalchemy import Integer, Table, bindparam, select
+from sqlalchemy import Integer, Table, bindparam, func, select
 from sqlalchemy.exc import InvalidRequestError
 
 from .connections import Connections
@@ -47,15 +47,16 @@ class MaintenanceMethods:
         *,
         before: datetime | None = None,
         batch_size: int = 1000,
-        progress: Callable[[int, Purged], object] | None = None,
+        progress: Callable[[int, int, Purged], object] | None = None,
     ) -> Purged:
         """Remove the tokens that expired `before` (naive: UTC), now by default; return how many.
 
         Walks the token tables by primary key, `batch_size` rows at a time. What is expired
         among them is removed in a transaction of its own, so that no lock is held for long and
         none on a live token; a session that was refreshed meanwhile stays. It may be
-        interrupted and run again, and run twice at once. After each batch, `progress` gets how
-        many rows were looked at in it, and how many were removed by then.
+        interrupted and run again, and run twice at once. After each batch, `progress` is called
+        with how many rows were looked at by then, how many there were at the start, and what
+        was removed by then.
 
         `ValueError` for a `before` in the future or a `batch_size` that is not from 1 to 10,000,
         `InvalidRequestError` of SQLAlchemy's within `transaction()`.
@@ -70,13 +71,15 @@ class MaintenanceMethods:
             raise InvalidRequestError(
                 "purge_expired() commits each batch; it can't be called within transaction()"
             )
-        counts = dict.fromkeys(self._token_tables, 0)
+        purged, looked_at = Purged(), 0
+        total = sum(table.count() for table in self._token_tables.values()) if progress else 0
         for name, table in self._token_tables.items():
-            for looked_at, removed in table.purge(limit, batch_size):
-                counts[name] += removed
+            for rows, removed in table.purge(limit, batch_size):
+                looked_at += rows
+                purged = replace(purged, **{name: getattr(purged, name) + removed})
                 if progress is not None:
-                    progress(looked_at, Purged(**counts))
-        return Purged(**counts)
+                    progress(looked_at, total, purged)
+        return purged
 
 
 class ExpiringTable:
@@ -85,6 +88,7 @@ class ExpiringTable:
     def __init__(self, connections: Connections, table: Table) -> None:
         self._connections = connections
         token_hash, expires_at = table.c.token_hash, table.c.expires_at
+        self._count = select(func.count()).select_from(table)
         self._select_first = (
             select(token_hash, expires_at)
             .order_by(token_hash)
@@ -97,6 +101,11 @@ class ExpiringTable:
             token_hash.in_(bindparam("expired", expanding=True)),
             expires_at < bindparam("limit", type_=expires_at.type),
         )
+
+    def count(self) -> int:
+        """How many tokens there are."""
+        (count,) = self._connections.all(self._count, {})[0]
+        return int(count)
 
     def purge(self, limit: datetime, batch_size: int) -> Iterator[tuple[int, int]]:
         """Remove what expired before `limit`; for each batch, how many rows it had and lost."""
