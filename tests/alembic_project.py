@@ -1,6 +1,7 @@
 """An application's use of Alembic: its command line, in a folder with the files of the docs."""
 
 from pathlib import Path
+from textwrap import indent
 
 from alembic.config import main
 from databases import Database
@@ -33,3 +34,19 @@ class AlembicProject:
         self.run("revision", "-m", "accounts", *arguments)
         (new,) = set(versions.glob("*.py")) - before
         return new
+
+    def paste(self, name: str) -> None:
+        """Make a migration of what docs/upgrading.md shows under this name."""
+        migration = self.revision()
+        text = migration.read_text()
+        head = text[: text.index("\n", text.index("depends_on:"))]
+        migration.write_text(f"{head}\n\n{files('upgrading.md')[name]}")
+
+    def add_indexes(self) -> Path:
+        """Generate the migration of docs/upgrading.md, and go up."""
+        migration = self.revision("--autogenerate")
+        before = indent(files("upgrading.md")["superseded_tokens.py"], "    ")
+        begin = "def upgrade() -> None:\n"
+        migration.write_text(migration.read_text().replace(begin, begin + before))
+        self.run("upgrade", "head")
+        return migration

@@ -108,7 +108,7 @@ def fresh(database: Database, tmp_path: Path) -> Iterator[Database]:
     with fresh_database(database, tmp_path) as fresh:
         yield fresh
         left = fresh.checked_out()
-    database.dispose_engines()
+        fresh.dispose_engines()
     assert left == [], "a connection is still checked out"
 
 

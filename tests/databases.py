@@ -68,10 +68,10 @@ def fresh_database(beside: "Database", folder: Path) -> Iterator["Database"]:
             yield it
         return
     name = f"{beside.url.database}_fresh"
-    anew = [f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}"]
-    with beside.engine(isolation_level="AUTOCOMMIT").connect() as connection:
-        for statement in anew:
-            connection.exec_driver_sql(statement)
+    alone = create_engine(beside.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with alone.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
         with contextlib.closing(Database(beside.url.set(database=name), beside.server)) as it:
             yield it
         connection.exec_driver_sql(f"DROP DATABASE {name}")
