@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TextIO
 
 from sqlalchemy import create_engine, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from .dialects import engine_options, missing_file
@@ -37,19 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         store = _store(options.store, may_make_file=options.command is create_tables)
-        result: int = options.command(store, options)
+        try:
+            return int(options.command(store, options))
+        finally:
+            store.bind.engine.dispose()
     except Misused as error:
         parser.error(str(error))
     except UsernamesCollideError as error:
         return _fail(FOUND, str(error))
-    except StatementError as error:
+    except SQLAlchemyError as error:
         reason = error.orig if isinstance(error, DBAPIError) and error.orig else error
         return _fail(FAILED, str(reason.args[-1]).partition("\n")[0])
     except KeyboardInterrupt:
-        return _fail(
-            INTERRUPTED, "interrupted; what was done stays done, run it again for the rest"
-        )
-    return result
+        return _fail(INTERRUPTED, "interrupted; run it again for the rest")
 
 
 class Misused(Exception):
@@ -62,13 +62,13 @@ def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     purged = store.purge_expired(
         before=before, batch_size=options.batch_size, progress=Progress(sys.stderr)
     )
-    print(f"removed {purged}")
+    print(f"removed: {purged}")
     return DONE
 
 
 def sync_username_keys(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     """Let users whom the application added be found in any casing."""
-    print(f"{store.sync_username_keys()} users were given a key")
+    print(f"users given a key: {store.sync_username_keys()}")
     return DONE
 
 

@@ -93,7 +93,8 @@ def _collisions(
                 spellings[row.key].append(row.username)
     for names in spellings.values():
         if len(names) > 1:
-            yield f"{table}: usernames that differ in casing only: {_quoted(names)}: rename one"
+            same = _quoted(sorted(names))
+            yield f"{table}: usernames that differ in casing only: {same}: rename one"
 
 
 def token_findings(connections: Connections, table: Table, *, one_a_user: bool) -> Iterator[str]:

@@ -83,11 +83,11 @@ class SchemaCheck:
             for key in self._inspector.get_foreign_keys(table.name, schema)
             if key["options"].get("ondelete") == "CASCADE"
         }
-        return [
+        return sorted(
             key.column_keys[0]
             for key in table.foreign_key_constraints
             if key.ondelete == "CASCADE" and tuple(key.column_keys) not in there
-        ]
+        )
 
 
 def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:

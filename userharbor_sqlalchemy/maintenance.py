@@ -32,8 +32,8 @@ class Purged:
 
     def __str__(self) -> str:
         return (
-            f"{self.sessions} sessions, {self.email_verifications} e-mail verifications and"
-            f" {self.password_resets} password resets"
+            f"sessions {self.sessions}, e-mail verifications {self.email_verifications},"
+            f" password resets {self.password_resets}"
         )
 
 
