@@ -1,12 +1,15 @@
 """Fixtures of all tests: each test that asks for a database runs on each of them."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import servers
-from databases import Database, Databases, named_urls
+from alembic_project import AlembicProject
+from databases import Database, Databases, fresh_database, named_urls
 from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
 from user_models import SHAPES, Model, metadata_of
@@ -98,6 +101,25 @@ def db(database: Database) -> Iterator[Database]:
     left = database.checked_out()
     database.dispose_engines()
     assert left == [], "a connection is still checked out"
+
+
+@pytest.fixture
+def fresh(database: Database, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of the test's own. Fails the test that leaves a connection checked out."""
+    with fresh_database(database, tmp_path) as fresh:
+        yield fresh
+        left = fresh.checked_out()
+        fresh.dispose_engines()
+    assert left == [], "a connection is still checked out"
+
+
+@pytest.fixture
+def alembic(fresh: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AlembicProject:
+    """Alembic for the database `fresh`, in a folder where `import models` finds the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "models", raising=False)
+    return AlembicProject(fresh)
 
 
 @pytest.fixture

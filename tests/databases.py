@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,23 @@ class Databases:
 
     def close(self) -> None:
         self._stack.close()
+
+
+@contextlib.contextmanager
+def fresh_database(beside: "Database", folder: Path) -> Iterator["Database"]:
+    """An empty database on the server of another, or a file in `folder`; it goes at the end."""
+    if beside.backend == "sqlite":
+        with contextlib.closing(Database(beside.url.set(database=str(folder / "fresh.db")))) as it:
+            yield it
+        return
+    name = f"{beside.url.database}_fresh"
+    alone = create_engine(beside.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with alone.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        with contextlib.closing(Database(beside.url.set(database=name), beside.server)) as it:
+            yield it
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
 
 
 class Database:
