@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Dialect, Executable, Row
+from sqlalchemy import Connection, CursorResult, Executable, Row
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session, scoped_session
 
 from . import dialects
-from .binds import Binds
+from .binds import Bind, Binds
 from .blocks import Block, innermost_block
 from .errors import without_values
-from .retry import ATTEMPTS, retried
+from .retry import ATTEMPTS, retried, was_rolled_back
 from .scopes import one_statement, own_transaction, savepoint, unit, with_transactions, within
 
 Parameters = Mapping[str, Any]
@@ -50,6 +50,10 @@ class Connections:
         IntegrityError where a constraint refuses it; an open block stays usable.
         """
         return self._run(lambda c: _rowcount(c.execute(statement, parameters)), in_savepoint=True)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Have `work` issue queries; it is called again where its connection was dead."""
+        return self._run(work, reads=True)
 
     def unit(self, work: Callable[[Connection], T]) -> T:
         """Have `work` issue several statements, all or none of which take effect.
@@ -112,10 +116,10 @@ class Connections:
         return self._block() is not None
 
     @property
-    def dialect(self) -> Dialect:
-        """The dialect of the database that writes go to."""
+    def bind(self) -> Bind:
+        """The connection of the open block, or the bind that writes go to."""
         block = self._block()
-        return (block.connection if block else self._binds.of_session()).dialect
+        return block.connection if block else self._binds.of_session()
 
     def _block(self) -> Block | None:
         block = innermost_block(self)
@@ -152,7 +156,7 @@ class Connections:
             with savepoint(block.connection, self._binds.no_op):
                 return work(block.connection)
         except DBAPIError as error:
-            if error.connection_invalidated or dialects.was_rolled_back(error):
+            if error.connection_invalidated or was_rolled_back(error):
                 block.break_all()
             elif not in_savepoint:
                 block.broken = True

@@ -1,76 +1,14 @@
 """What differs between databases: the only place that asks for a dialect's name or driver.
 
-Statements are the same for all of them but for `identical`; column types stand in tables.py.
+What they spell differently stands in expressions.py, column types in tables.py.
 """
 
+import os
 from contextlib import suppress
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Delete, Dialect, Executable, Table, delete
+from sqlalchemy import URL, Connection, Dialect, Executable, text
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import NullType
-
-
-class identical(FunctionElement[Any]):
-    """`identical(column, value)`: they are equal, byte for byte; an index on `column` serves.
-
-    A condition of a write needs it, since no row comes back to be compared in Python. On
-    MySQL and MariaDB the column's collation may fold accents, case and trailing spaces.
-    """
-
-    # As a Boolean, it would be compared with 1 where the database has none, and no index serve.
-    type = NullType()
-    inherit_cache = True
-
-    def __init__(self, column: ColumnElement[str], value: ColumnElement[str]) -> None:
-        super().__init__(column, value)
-
-
-@compiles(identical)
-def _compile_equality(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
-    column, value = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"{column} = {value}"
-
-
-@compiles(identical, "mysql", "mariadb")
-def _compile_bytewise(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
-    column, value = (compiler.process(clause, **kw) for clause in element.clauses)
-    return (
-        f"({column} = {value}"
-        f" AND CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
-        f" = CAST(CONVERT({value} USING utf8mb4) AS BINARY))"
-    )
-
-
-class _name_of(ColumnElement[Any]):
-    """The name of a table where a statement takes an expression."""
-
-    inherit_cache = False
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-
-@compiles(_name_of)
-def _compile_name(element: _name_of, compiler: SQLCompiler, **kw: Any) -> str:
-    return compiler.process(element.table, asfrom=True, **kw)
-
-
-def delete_by_key(table: Table) -> Delete:
-    """A DELETE that reads the rows whose primary keys its condition names, and no others.
-
-    MySQL and MariaDB would read a small table whole, and wait for each row that is locked.
-    """
-    statement = delete(table)
-    for dialect in ("mysql", "mariadb"):
-        statement = statement.prefix_with(_name_of(table), dialect=dialect).with_hint(
-            "FORCE INDEX (PRIMARY)", dialect_name=dialect
-        )
-    return statement
 
 
 def enforces_foreign_keys(dialect: Dialect) -> bool:
@@ -150,17 +88,60 @@ def lock_database(connection: Connection, no_op: Executable) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-# PostgreSQL's SQLSTATEs; MySQL's and MariaDB's numbers for a deadlock, a lock wait that took too
-# long and a stale snapshot; SQLite's text (Python 3.10 has no code for it).
-_ROLLED_BACK = {"40001", "40P01", 1213, 1205, 1020, "database is locked"}
+# What tells the columns of a table whose collation, or type, takes "a" for "A" or "á".
+_FOLDING = {
+    "mysql": """
+        SELECT column_name FROM information_schema.columns
+        WHERE table_schema = coalesce(:schema, database()) AND table_name = :table
+        AND right(collation_name, 4) <> '_bin' AND right(collation_name, 6) <> '_as_cs'
+    """,
+    "postgresql": """
+        SELECT column_name FROM information_schema.columns
+        LEFT JOIN pg_collation ON collname = collation_name
+        WHERE table_schema = coalesce(:schema, current_schema()) AND table_name = :table
+        AND (udt_name = 'citext' OR NOT collisdeterministic)
+    """,
+    "sqlite": """
+        SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
+        JOIN pragma_index_xinfo(list.name, coalesce(:schema, 'main')) AS part
+        WHERE part.name IS NOT NULL AND part.coll <> 'BINARY'
+    """,
+}
+_FOLDING["mariadb"] = _FOLDING["mysql"]
 
 
-def was_rolled_back(error: DBAPIError) -> bool:
-    """Whether the database gave the transaction up in favour of another: trying again may do."""
-    orig = error.orig
-    codes = [getattr(orig, "sqlstate", None), getattr(orig, "pgcode", None)]
-    codes += orig.args[:1] if orig is not None else ()
-    return any(code in _ROLLED_BACK for code in codes if isinstance(code, (str, int)))
+def folding_columns(connection: Connection, table: str, schema: str | None) -> set[str]:
+    """The columns of `table` that take texts for one that differ in case or accent."""
+    query = _FOLDING.get(connection.dialect.name)
+    if query is None:
+        return set()
+    return set(connection.scalars(text(query), {"table": table, "schema": schema}))
+
+
+def missing_file(url: URL) -> str | None:
+    """The path of SQLite's database file, if it is not there and connecting would make it."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.query.get("uri"):
+        return None
+    return None if url.database == ":memory:" or os.path.exists(url.database) else url.database
+
+
+def engine_options(url: URL) -> dict[str, str]:
+    """The options of an engine whose `transaction()` costs nothing beside its statements."""
+    is_mysql = url.get_backend_name() in ("mysql", "mariadb")
+    return {"isolation_level": "READ COMMITTED"} if is_mysql else {}
+
+
+def cost_of_transactions(connection: Connection) -> str | None:
+    """What the engine of `connection` makes each `transaction()` cost beside its statements."""
+    if not _is_mysql(connection):
+        return None
+    if is_autocommit(connection):
+        if connection.dialect.skip_autocommit_rollback:
+            return None
+        return "skip_autocommit_rollback=True saves a message a call"
+    if _isolation_level(connection) != "READ COMMITTED":
+        return 'isolation_level="READ COMMITTED" saves a message each'
+    return None
 
 
 def _is_mysql(connection: Connection) -> bool:

@@ -151,6 +151,8 @@ _QUOTES_NO_VALUE = re.compile(
     | Deadlock\ found\ when\ trying\ to\ get\ lock;\ try\ restarting\ transaction
     | Lock\ wait\ timeout\ exceeded;\ try\ restarting\ transaction
     | Record\ has\ changed\ since\ last\ read\ in\ table\ '\w+'
+    | connection\ failed:\ .* | connection\ to\ server\ .* | failed\ to\ resolve\ host\ .*
+    | Access\ denied\ for\ user\ .* | Unknown\ database\ .*
     | (Lost\ connection\ to|Can't\ connect\ to).*server.* | (MySQL\ )?[Ss]erver\ has\ gone\ away.*
     """,
     re.VERBOSE,

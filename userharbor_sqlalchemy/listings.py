@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Generic
 
-from sqlalchemy import Integer, bindparam, delete, func, not_, select
+from sqlalchemy import bindparam, delete, func, not_, select
 from userharbor.exceptions import InvalidUsernameError
 from userharbor.interfaces import UserT, UserToken
 
 from .connections import Connections
-from .dialects import identical
+from .expressions import identical
 from .lookups import Lookup
+from .paging import pages
 from .tables import Tables
 from .users import Users
 from .values import (
@@ -42,14 +43,7 @@ class ListingMethods(Generic[UserT]):
             not_(identical(sessions.c.token_hash, given_token_hash)),
         )
         self._count_users = select(func.count()).select_from(users.table).where(*users.is_one)
-        self._select_first_users = (
-            lookup.select.where(users.username.is_not(None), *users.is_one)
-            .order_by(users.username)
-            .limit(bindparam("page_size", type_=Integer))
-        )
-        self._select_next_users = self._select_first_users.where(
-            users.username > bindparam("given_username")
-        )
+        self._select_users = lookup.select.where(users.username.is_not(None), *users.is_one)
 
     def list_sessions(self, username: str) -> list[UserToken]:
         """Return the user's sessions, expired or not, that which lasts longest first.
@@ -90,13 +84,12 @@ class ListingMethods(Generic[UserT]):
             raise ValueError(f"page_size={page_size} is below 1")
         if after is not None and not is_storable(after, USERNAME_LENGTH):
             raise InvalidUsernameError("Username can't be stored")
-        return self._pages(after, page_size)
-
-    def _pages(self, after: str | None, page_size: int) -> Iterator[UserT]:
-        statement = self._select_first_users if after is None else self._select_next_users
-        parameters = {"page_size": page_size, "given_username": after}
-        while rows := self._connections.all(statement, parameters):
-            for row in rows:
-                yield self._lookup.user(row)
-            statement = self._select_next_users
-            parameters = {**parameters, "given_username": self._lookup.username(rows[-1])}
+        walk = pages(
+            self._connections,
+            self._select_users,
+            self._users.username,
+            self._lookup.username,
+            page_size,
+            after=after,
+        )
+        return (self._lookup.user(row) for page in walk for row in page)

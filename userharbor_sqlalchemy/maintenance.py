@@ -1,14 +1,20 @@
-"""Purging expired tokens, which the core removes only when their owner comes back."""
+"""What an operator asks of a store: purging expired tokens, and a look for what is wrong.
+
+The core removes an expired token only when its owner comes back.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-from sqlalchemy import Integer, Table, bindparam, func, select
+from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.exc import InvalidRequestError
 
+from .check import findings
 from .connections import Connections
-from .dialects import delete_by_key
+from .expressions import delete_by_key
+from .models import UserModel
+from .paging import pages
 from .tables import Tables
 from .values import as_naive_utc, as_utc
 
@@ -26,16 +32,18 @@ class Purged:
 
     def __str__(self) -> str:
         return (
-            f"{self.sessions} sessions, {self.email_verifications} e-mail verifications and"
-            f" {self.password_resets} password resets"
+            f"sessions {self.sessions}, e-mail verifications {self.email_verifications},"
+            f" password resets {self.password_resets}"
         )
 
 
 class MaintenanceMethods:
     """What an operator asks of a store, beside the protocol."""
 
-    def __init__(self, connections: Connections, tables: Tables) -> None:
+    def __init__(self, connections: Connections, model: UserModel, tables: Tables) -> None:
         self._connections = connections
+        self._model = model
+        self._tables = tables
         self._token_tables = {
             "sessions": ExpiringTable(connections, tables.sessions),
             "email_verifications": ExpiringTable(connections, tables.email_verifications),
@@ -81,6 +89,16 @@ class MaintenanceMethods:
                     progress(looked_at, total, purged)
         return purged
 
+    def check(self) -> Iterator[str]:
+        """Look for what is wrong with the database; each finding is a line that says what to do.
+
+        Tables, columns and indexes that are missing or differ; users without a key, with
+        names that collide, or with an e-mail that lookups can't find; tokens that expired over
+        a day ago, or of which a user has more than one; an engine whose `transaction()` costs
+        extra. Nothing is changed or locked; each user and token is read.
+        """
+        return findings(self._connections, self._model, self._tables)
+
 
 class ExpiringTable:
     """A table of tokens, as a purge sees it."""
@@ -89,12 +107,8 @@ class ExpiringTable:
         self._connections = connections
         token_hash, expires_at = table.c.token_hash, table.c.expires_at
         self._count = select(func.count()).select_from(table)
-        self._select_first = (
-            select(token_hash, expires_at)
-            .order_by(token_hash)
-            .limit(bindparam("batch_size", type_=Integer))
-        )
-        self._select_next = self._select_first.where(token_hash > bindparam("last"))
+        self._key = token_hash
+        self._select = select(token_hash, expires_at)
         # By their keys: a range would lock the live rows within it on MySQL. And by their
         # expiry again, which may have been put off since it was read.
         self._delete = delete_by_key(table).where(
@@ -110,14 +124,13 @@ class ExpiringTable:
     def purge(self, limit: datetime, batch_size: int) -> Iterator[tuple[int, int]]:
         """Remove what expired before `limit`; for each batch, how many rows it had and lost."""
         naive_limit = as_naive_utc(limit)
-        page = self._connections.all(self._select_first, {"batch_size": batch_size})
-        while page:
+        rows = pages(
+            self._connections, self._select, self._key, lambda row: row.token_hash, batch_size
+        )
+        for page in rows:
             expired = [row.token_hash for row in page if as_naive_utc(row.expires_at) < naive_limit]
             removed = 0
             if expired:
                 parameters = {"expired": expired, "limit": limit}
                 removed = self._connections.execute(self._delete, parameters)
             yield len(page), removed
-            page = self._connections.all(
-                self._select_next, {"batch_size": batch_size, "last": page[-1].token_hash}
-            )

@@ -109,10 +109,10 @@ def _checked(name: str, model: UserModel) -> UserModel:
     for attribute in ("username", "email", "password_hash", "verified"):
         if attribute not in model.columns:
             raise TypeError(f"{name} has no column attribute {attribute!r}")
-    if not _is_unique(model.columns["username"]):
+    if not is_unique(model.columns["username"]):
         raise ValueError(f"{name}.username is neither the primary key nor unique")
     for attribute in ("email", "username_key"):
-        if attribute in model.columns and not _is_unique(model.columns[attribute]):
+        if attribute in model.columns and not is_unique(model.columns[attribute]):
             warnings.warn(
                 f"{name}.{attribute} has no unique constraint or index that SQLAlchemy knows of;"
                 " without one, two users may have the same",
@@ -121,7 +121,8 @@ def _checked(name: str, model: UserModel) -> UserModel:
     return model
 
 
-def _is_unique(column: Column[Any]) -> bool:
+def is_unique(column: Column[Any]) -> bool:
+    """Whether a key or index of the column's table holds it alone to be unique."""
     table = column.table
     if not isinstance(table, Table):
         return False

@@ -9,8 +9,9 @@ from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import UserHarborError
 
 from .connections import Connections
-from .dialects import enforces_foreign_keys, identical
+from .dialects import enforces_foreign_keys
 from .errors import AlreadyExistsError
+from .expressions import identical
 from .retry import ATTEMPTS
 from .values import NAME_LENGTH, is_storable, is_storable_key
 
@@ -100,7 +101,7 @@ def delete_with_referring(
     parameters: Mapping[str, Any],
 ) -> None:
     """Issue a DELETE, or all of `statements` where the database would leave the referring rows."""
-    if enforces_foreign_keys(connections.dialect):
+    if enforces_foreign_keys(connections.bind.dialect):
         connections.execute(statement, parameters)
     else:
         connections.unit(

@@ -8,8 +8,8 @@ from userharbor.exceptions import (
 )
 
 from .connections import Connections
-from .dialects import identical
 from .errors import PermissionTakenError
+from .expressions import identical
 from .names import NameTable, grant
 from .tables import Tables
 from .users import Users

@@ -8,8 +8,6 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from .dialects import was_rolled_back
-
 T = TypeVar("T")
 
 ATTEMPTS = 5
@@ -44,3 +42,16 @@ def retried(work: Callable[[], T], *, reads: bool = False) -> T:
             )
         time.sleep(random.uniform(0, 0.005 * 2**attempt))
         attempt += 1
+
+
+# PostgreSQL's SQLSTATEs; MySQL's and MariaDB's numbers for a deadlock, a lock wait that took too
+# long and a stale snapshot; SQLite's text (Python 3.10 has no code for it).
+_ROLLED_BACK = {"40001", "40P01", 1213, 1205, 1020, "database is locked"}
+
+
+def was_rolled_back(error: DBAPIError) -> bool:
+    """Whether the database gave the transaction up in favour of another: trying again may do."""
+    orig = error.orig
+    codes = [getattr(orig, "sqlstate", None), getattr(orig, "pgcode", None)]
+    codes += orig.args[:1] if orig is not None else ()
+    return any(code in _ROLLED_BACK for code in codes if isinstance(code, (str, int)))

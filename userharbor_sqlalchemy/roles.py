@@ -4,8 +4,8 @@ from sqlalchemy import delete, insert, select
 from userharbor.exceptions import InvalidRoleError, UnknownRoleError
 
 from .connections import Connections
-from .dialects import identical
 from .errors import RoleTakenError, UnknownUserError
+from .expressions import identical
 from .names import NameTable, grant
 from .tables import Tables
 from .users import Users

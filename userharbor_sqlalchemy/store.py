@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
-from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
 from userharbor.interfaces import UserT
 
@@ -123,7 +123,12 @@ class SQLAlchemyUserStore(
         RoleMethods.__init__(self, connections, users, roles, tables)
         PermissionMethods.__init__(self, connections, users, roles, tables)
         ListingMethods.__init__(self, connections, users, lookup, tables)
-        MaintenanceMethods.__init__(self, connections, tables)
+        MaintenanceMethods.__init__(self, connections, model, tables)
+
+    @property
+    def bind(self) -> Engine | Connection:
+        """The engine or connection that writes go to, for `metadata.create_all(store.bind)`."""
+        return self._connections.bind
 
     def transaction(
         self, bind: Session | scoped_session[Any] | Connection | None = None

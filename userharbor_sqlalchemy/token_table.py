@@ -25,11 +25,11 @@ from userharbor.exceptions import (
 from userharbor.interfaces import UserToken
 
 from .connections import Connections
-from .dialects import identical
 from .errors import (
     AlreadyExistsError,
     UnknownUserError,
 )
+from .expressions import identical
 from .users import Users
 from .values import TOKEN_HASH_LENGTH, as_naive_utc, as_utc, is_storable, is_storable_key
 

@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 
 from .connections import Connections
-from .dialects import enforces_foreign_keys, identical
+from .dialects import enforces_foreign_keys
+from .expressions import identical
 from .models import UserModel
 from .values import USERNAME_LENGTH, is_storable, username_key
 

@@ -1,0 +1,52 @@
+"""A look at the database of a store: what is missing, what differs, what was left to lie."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+
+from .check_rows import token_findings, user_findings
+from .check_schema import SchemaCheck
+from .connections import Connections
+from .dialects import cost_of_transactions
+from .models import UserModel
+from .tables import Tables
+
+
+def findings(connections: Connections, model: UserModel, tables: Tables) -> Iterator[str]:
+    """Each finding as a line that says what to do. Nothing is changed or locked."""
+    wanted = {
+        table: list(table.columns)
+        for table in (
+            tables.email_verifications,
+            tables.sessions,
+            tables.password_resets,
+            tables.roles,
+            tables.permissions,
+            tables.user_roles,
+            tables.role_permissions,
+        )
+    }
+    if tables.username_keys is not None:
+        wanted[tables.username_keys] = list(tables.username_keys.columns)
+    attributes = ("username", "username_key", "email", "password_hash", "verified")
+    wanted[tables.users] = [model.columns[name] for name in attributes if name in model.columns]
+
+    def look(connection: Connection) -> tuple[dict[str, list[str]], list[str], str | None]:
+        schema = SchemaCheck(connection)
+        missing = {table.key: schema.missing(table, wanted[table]) for table in wanted}
+        whole = [table for table in wanted if not missing[table.key]]
+        differing = [line for table in whole for line in schema.differing(table, wanted[table])]
+        return missing, differing, cost_of_transactions(connection)
+
+    missing, differing, cost = connections.read(look)
+    for lines in missing.values():
+        yield from lines
+    yield from differing
+    keys = tables.username_keys
+    if not missing[tables.users.key] and (keys is None or not missing[keys.key]):
+        yield from user_findings(connections, model, keys)
+    for table in (tables.sessions, tables.email_verifications, tables.password_resets):
+        if not missing[table.key]:
+            yield from token_findings(connections, table, one_a_user=table is not tables.sessions)
+    if cost is not None:
+        yield f"engine: transaction() costs more than its statements: {cost}"

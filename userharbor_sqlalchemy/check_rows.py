@@ -1,0 +1,125 @@
+"""What a look at the rows finds: users whom lookups miss, and tokens that should be gone.
+
+Each finding is a line that says what to do. Rows are read by the page, and none is locked.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, func, literal, select
+
+from .connections import Connections
+from .models import UserModel
+from .paging import pages
+from .values import username_key
+
+PAGE_SIZE = 1000
+EXAMPLES = 3
+PURGE_DUE = timedelta(days=1)
+"""How long after its expiry a token is one that purging forgot."""
+
+
+class Some:
+    """How many users a finding is about, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+
+    def add(self, username: str) -> None:
+        self.count += 1
+        if len(self._first) < EXAMPLES:
+            self._first.append(username)
+
+    def __str__(self) -> str:
+        more = ", …" if self.count > EXAMPLES else ""
+        users = "user" if self.count == 1 else "users"
+        return f"{self.count} {users} ({_quoted(self._first)}{more})"
+
+
+def user_findings(
+    connections: Connections, model: UserModel, username_keys: Table | None
+) -> Iterator[str]:
+    """Users without their key, with names that collide, or with an e-mail lookups can't find."""
+    username, email = model.columns["username"], model.columns["email"]
+    rows = select(username.label("username"), email.label("email")).where(username.is_not(None))
+    key: ColumnElement[str]
+    if username_keys is None:
+        key, named = model.columns["username_key"], username
+        remedy = "set it to username.casefold()"
+    else:
+        key, named = username_keys.c.username_key, username_keys.c.username
+        rows = rows.outerjoin_from(model.table, username_keys, named == username)
+        remedy = "`sync-username-keys` sets it"
+
+    without_key, with_capitals = Some(), Some()
+    spellings: dict[str, list[str]] = {}
+    rows = rows.add_columns(key.label("key"))
+    for page in pages(connections, rows, username, lambda row: row.username, PAGE_SIZE):
+        for row in page:
+            name = row.username
+            if row.key != username_key(name):
+                without_key.add(name)
+                spellings.setdefault(username_key(name), []).append(name)
+            if row.email != row.email.lower():
+                with_capitals.add(name)
+    table = model.table.name
+    if without_key.count:
+        yield f"{table}: {without_key} without the right username_key: {remedy}"
+    yield from _collisions(
+        connections, table, spellings, select(named.label("username"), key.label("key")), key
+    )
+    if with_capitals.count:
+        yield (
+            f"{table}: {with_capitals} with capitals in the e-mail address, which is found in that"
+            " spelling only: store it in lower case"
+        )
+
+
+def _collisions(
+    connections: Connections,
+    table: str,
+    spellings: dict[str, list[str]],
+    keyed: Select[Any],
+    key: ColumnElement[str],
+) -> Iterator[str]:
+    """Names without their key, by that key, which are another's too."""
+    keys = list(spellings)
+    for start in range(0, len(keys), PAGE_SIZE):
+        some = keys[start : start + PAGE_SIZE]
+        for row in connections.all(keyed.where(key.in_(some)), {}):
+            if row.username not in spellings[row.key]:
+                spellings[row.key].append(row.username)
+    for names in spellings.values():
+        if len(names) > 1:
+            same = _quoted(sorted(names))
+            yield f"{table}: usernames that differ in casing only: {same}: rename one"
+
+
+def token_findings(connections: Connections, table: Table, *, one_a_user: bool) -> Iterator[str]:
+    """Tokens that purging forgot, and users with more than one live token of a kind."""
+    now = datetime.now(timezone.utc)
+    expires_at = table.c.expires_at
+    forgotten = select(func.count()).where(expires_at < literal(now - PURGE_DUE, expires_at.type))
+    if count := connections.all(forgotten, {})[0][0]:
+        yield f"{table.name}: {count} rows expired over a day ago: `purge` removes them"
+    if one_a_user:
+        several = (
+            select(table.c.username)
+            .where(expires_at >= literal(now, expires_at.type))
+            .group_by(table.c.username)
+            .having(func.count() > 1)
+        )
+        names = Some()
+        for row in connections.all(several, {}):
+            names.add(row.username)
+        if names.count:
+            yield (
+                f"{table.name}: {names} with more than one live token: remove all but the one that"
+                " expires last"
+            )
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,67 @@
+"""What MySQL and MariaDB must be told in other words than the other databases."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Table, delete
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
+
+
+class identical(FunctionElement[Any]):
+    """`identical(column, value)`: they are equal, byte for byte; an index on `column` serves.
+
+    A condition of a write needs it, since no row comes back to be compared in Python. On
+    MySQL and MariaDB the column's collation may fold accents, case and trailing spaces.
+    """
+
+    # As a Boolean, it would be compared with 1 where the database has none, and no index serve.
+    type = NullType()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[str], value: ColumnElement[str]) -> None:
+        super().__init__(column, value)
+
+
+@compiles(identical)
+def _compile_equality(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
+    column, value = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{column} = {value}"
+
+
+@compiles(identical, "mysql", "mariadb")
+def _compile_bytewise(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
+    column, value = (compiler.process(clause, **kw) for clause in element.clauses)
+    return (
+        f"({column} = {value}"
+        f" AND CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
+        f" = CAST(CONVERT({value} USING utf8mb4) AS BINARY))"
+    )
+
+
+class _name_of(ColumnElement[Any]):
+    """The name of a table where a statement takes an expression."""
+
+    inherit_cache = False
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+
+@compiles(_name_of)
+def _compile_name(element: _name_of, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.table, asfrom=True, **kw)
+
+
+def delete_by_key(table: Table) -> Delete:
+    """A DELETE that reads the rows whose primary keys its condition names, and no others.
+
+    MySQL and MariaDB would read a small table whole, and wait for each row that is locked.
+    """
+    statement = delete(table)
+    for dialect in ("mysql", "mariadb"):
+        statement = statement.prefix_with(_name_of(table), dialect=dialect).with_hint(
+            "FORCE INDEX (PRIMARY)", dialect_name=dialect
+        )
+    return statement
