@@ -166,7 +166,7 @@ async def invalid_request(request: Request, error: RequestValidationError) -> JS
 
 @app.exception_handler(UnicodeEncodeError)
 async def not_unicode(request: Request, error: UnicodeEncodeError) -> JSONResponse:
-    # JSON can spell half of a character, "\\ud800", which UserHarbor then can't hash.
+    # JSON can spell half of a character, "\ud800", which UserHarbor then can't hash.
     return JSONResponse({"detail": "A text is not Unicode"}, status_code=422)
 
 
