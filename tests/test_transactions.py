@@ -394,7 +394,8 @@ def test_each_call_asks_for_the_bind_anew(db: Database) -> None:
 
     class Choosing(Session):
         def __init__(self, **options: Any) -> None:
-            super().__init__(**options | {"bind": second})
+            options["bind"] = second
+            super().__init__(**options)
 
     SQLAlchemyUserStore(sessionmaker(first, class_=Choosing)).role_exists("admin")
     assert used == ["first", "second", "second"]

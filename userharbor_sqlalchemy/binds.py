@@ -36,7 +36,7 @@ class Binds:
         return session.connection(bind_arguments={"mapper": self._mapper, "clause": self.no_op})
 
 
-def _common_bind(factory: SessionFactory) -> Bind | None:
+def _common_bind(factory: object) -> Bind | None:
     """The bind that every session of `factory` has, where that is known without making one.
 
     Making a session just to ask it would be a tenth of the time of a read.

@@ -5,9 +5,8 @@ Each finding is a line that says what to do. Rows are read by the page, and none
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, func, literal, select
+from sqlalchemy import ColumnElement, Table, func, literal, select
 
 from .connections import Connections
 from .models import UserModel
@@ -67,9 +66,7 @@ def user_findings(
     table = model.table.name
     if without_key.count:
         yield f"{table}: {without_key} without the right username_key: {remedy}"
-    yield from _collisions(
-        connections, table, spellings, select(named.label("username"), key.label("key")), key
-    )
+    yield from _collisions(connections, table, spellings, named, key)
     if with_capitals.count:
         yield (
             f"{table}: {with_capitals} with capitals in the e-mail address, which is found in that"
@@ -81,10 +78,11 @@ def _collisions(
     connections: Connections,
     table: str,
     spellings: dict[str, list[str]],
-    keyed: Select[Any],
+    named: ColumnElement[str],
     key: ColumnElement[str],
 ) -> Iterator[str]:
     """Names without their key, by that key, which are another's too."""
+    keyed = select(named.label("username"), key.label("key"))
     keys = list(spellings)
     for start in range(0, len(keys), PAGE_SIZE):
         some = keys[start : start + PAGE_SIZE]

@@ -81,7 +81,7 @@ class SchemaCheck:
         there = {
             tuple(key["constrained_columns"])
             for key in self._inspector.get_foreign_keys(table.name, schema)
-            if key["options"].get("ondelete") == "CASCADE"
+            if key.get("options", {}).get("ondelete") == "CASCADE"
         }
         return sorted(
             key.column_keys[0]

@@ -108,7 +108,7 @@ class ExpiringTable:
         token_hash, expires_at = table.c.token_hash, table.c.expires_at
         self._count = select(func.count()).select_from(table)
         self._key = token_hash
-        self._select = select(token_hash, expires_at)
+        self._select = select(*table.c["token_hash", "expires_at"])
         # By their keys: a range would lock the live rows within it on MySQL. And by their
         # expiry again, which may have been put off since it was read.
         self._delete = delete_by_key(table).where(
