@@ -23,7 +23,7 @@ class Some:
     """How many users a finding is about, and the first of them."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._first: list[str] = []
 
     def add(self, username: str) -> None:

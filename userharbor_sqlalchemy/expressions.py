@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Delete, Table, delete
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeEngine
 
 
 class identical(FunctionElement[Any]):
@@ -17,8 +17,8 @@ class identical(FunctionElement[Any]):
     """
 
     # As a Boolean, it would be compared with 1 where the database has none, and no index serve.
-    type = NullType()
-    inherit_cache = True
+    type: TypeEngine[Any] = NullType()
+    inherit_cache: bool | None = True
 
     def __init__(self, column: ColumnElement[str], value: ColumnElement[str]) -> None:
         super().__init__(column, value)

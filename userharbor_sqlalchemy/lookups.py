@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -35,6 +35,7 @@ class Lookup:
     """What a lookup selects of the user table, and what it makes of a row."""
 
     def __init__(self, model: UserModel, user_mapper: Callable[[Any], Any] | None) -> None:
+        self.select: Select[Any]
         attributes = list(model.columns)
         self.user: Callable[[Any], Any] = user_mapper or _to_user
         if user_mapper is None:

@@ -34,7 +34,7 @@ class NameTable:
         self.name = name
         self._label = column.name.capitalize()
         self._parameter = name.key
-        self.is_named = identical(column, name)
+        self.is_named: identical = identical(column, name)
         self._select = select(column).where(column == name)
         self._select_taken = self._select.with_for_update(read=True)
         self._select_all = select(column)

@@ -16,7 +16,7 @@ ATTEMPTS = 5
 PATIENCE = 10.0
 """Seconds after which it is not tried again: each try may have waited for a lock that long."""
 
-logger = logging.getLogger("userharbor_sqlalchemy")
+logger: logging.Logger = logging.getLogger("userharbor_sqlalchemy")
 
 
 def retried(work: Callable[[], T], *, reads: bool = False) -> T:

@@ -109,7 +109,7 @@ class SQLAlchemyUserStore(
             model, tables = registered(user_model, None, table_prefix)
             if metadata not in (None, model.table.metadata):
                 raise ValueError("metadata is not that of user_model, where its tables stand")
-        self.metadata = model.table.metadata
+        self.metadata: MetaData = model.table.metadata
         """The MetaData that holds every table of this store."""
         connections = Connections(Binds(session_factory, model.mapper, model.table))
         self._username_keys = tables.username_keys

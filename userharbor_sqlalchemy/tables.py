@@ -34,7 +34,7 @@ from .values import (
 
 DEFAULT_PREFIX = "userharbor_"
 
-metadata = MetaData()
+metadata: MetaData = MetaData()
 """The MetaData of the built-in tables, for `create_all()` and for Alembic's `env.py`."""
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import (
     Connection,
     Delete,
     Insert,
+    Label,
+    ScalarSelect,
     Select,
     Table,
     and_,
@@ -42,22 +44,23 @@ class Users:
         self, connections: Connections, model: UserModel, username_keys: Table | None
     ) -> None:
         self._connections = connections
-        self.table = model.table
+        self.table: Table = model.table
         self.username: ColumnElement[str] = model.columns["username"]
-        self.spelled = self.username.label("username")
+        self.spelled: Label[str] = self.username.label("username")
         """The column as a row names it."""
-        self.is_one = _is_one(model)
+        self.is_one: list[ColumnElement[bool]] = _is_one(model)
         """The conditions that a row of the table is one of the model's."""
-        self.is_named = and_(_has_name(model), *self.is_one)
+        self.is_named: ColumnElement[bool] = and_(_has_name(model), *self.is_one)
         self._select = select(self.spelled).where(self.is_named)
         self._select_taken = _select_taken(model, username_keys)
         self._select_spellings = _select_spellings(model, username_keys)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
-        self.owner = self._lock.scalar_subquery()
+        self.owner: ScalarSelect[Any] = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
-        self.given = _given(model)
+        self.given: dict[Column[Any], Any] = _given(model)
         """What a new row has beside what is in the request."""
+        self.delete_stale_key: list[Delete]
         self._insert_key, self.delete_stale_key = _key_statements(self.username, username_keys)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
