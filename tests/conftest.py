@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import servers
@@ -32,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="any database; its userharbor tables are emptied",
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what takes several servers, unless its path or `-m cluster` asks for it."""
+    if collection_path.name == "cluster" and "cluster" not in config.getoption("markexpr"):
+        return True
+    return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,11 +1,13 @@
 """Calls that start at once, and what a core needs beside its store."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
 from userharbor import UserHarbor
+from userharbor.interfaces import UserToken
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -56,6 +58,20 @@ class Outbox:
     def send_password_changed(self, username: str, email: str) -> None: ...
 
     def send_account_deleted(self, username: str, email: str) -> None: ...
+
+
+class Slow(SQLAlchemyUserStore[User]):
+    """Takes its time between reading a token and what follows."""
+
+    def get_password_reset(self, token_hash: str) -> UserToken | None:
+        token = super().get_password_reset(token_hash)
+        time.sleep(0.01)
+        return token
+
+    def get_email_verification(self, token_hash: str) -> UserToken | None:
+        token = super().get_email_verification(token_hash)
+        time.sleep(0.01)
+        return token
 
 
 def make_harbor(store: Store, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> UserHarbor[User]:

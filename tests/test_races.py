@@ -3,14 +3,13 @@
 What each test was seen to do against the naive form of what it guards stands in its docstring.
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from databases import Database
-from racing import Outbox, Store, make_harbor, race, typed
+from racing import Outbox, Slow, Store, make_harbor, race, typed
 from samples import EXPIRES_AT, new_token, new_user
 from sqlalchemy import Engine, MetaData
 from sqlalchemy.orm import sessionmaker
@@ -25,7 +24,6 @@ from userharbor.exceptions import (
     RoleAlreadyExistsError,
     UserHarborError,
 )
-from userharbor.interfaces import UserToken
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -33,20 +31,6 @@ pytestmark = pytest.mark.races
 
 THREADS = 8
 ROUNDS = 20
-
-
-class Slow(SQLAlchemyUserStore[User]):
-    """Takes its time between reading a token and what follows."""
-
-    def get_password_reset(self, token_hash: str) -> UserToken | None:
-        token = super().get_password_reset(token_hash)
-        time.sleep(0.01)
-        return token
-
-    def get_email_verification(self, token_hash: str) -> UserToken | None:
-        token = super().get_email_verification(token_hash)
-        time.sleep(0.01)
-        return token
 
 
 on_each_kind_of_engine = pytest.mark.parametrize(

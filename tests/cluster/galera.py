@@ -1,0 +1,119 @@
+"""A multi-primary cluster of MariaDB on loopback: each node takes reads and writes."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import servers
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+_HOW_TO_GET_IT = "Galera: apt-get install mariadb-server galera-4 rsync"
+
+
+class Node:
+    """One server of a cluster."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        home.mkdir()
+        self.name = name
+        self._server = servers.MariaDB(home)
+        self.url: URL = self._server.url
+        self.address = f"127.0.0.1:{servers.free_port()}"
+        self._options = [
+            "--binlog-format=ROW",
+            "--innodb-autoinc-lock-mode=2",
+            # What is committed survives the node: the others have it.
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-log-file-size=16M",
+            "--wsrep-on=ON",
+            f"--wsrep-provider={_provider()}",
+            "--wsrep-cluster-name=throwaway",
+            f"--wsrep-node-name={name}",
+            f"--wsrep-node-address={self.address}",
+            "--wsrep-sst-method=rsync",
+            f"--wsrep-sst-receive-address=127.0.0.1:{servers.free_port()}",
+            "--wsrep-provider-options="
+            f"gmcast.listen_addr=tcp://{self.address};"
+            f"ist.recv_addr=127.0.0.1:{servers.free_port()};"
+            "gcache.size=32M;pc.recovery=false",
+        ]
+
+    def found(self) -> None:
+        """Start as the first node of a new cluster."""
+        self._server.install()
+        self._server.start(
+            *self._options, "--wsrep-cluster-address=gcomm://", "--wsrep-new-cluster"
+        )
+
+    def join(self, others: list["Node"]) -> None:
+        """Start as one more node beside `others`, and wait until it has what they have."""
+        addresses = ",".join(node.address for node in others)
+        self._server.start(*self._options, f"--wsrep-cluster-address=gcomm://{addresses}")
+        until = time.monotonic() + 60
+        while self.status("wsrep_local_state_comment") != "Synced":
+            assert time.monotonic() < until, f"{self.name} is not synced"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End the node without notice, as `kill -9` does."""
+        self._server.kill()
+
+    def status(self, variable: str) -> str:
+        """What SHOW STATUS says of `variable`; nothing while the node does not answer."""
+        engine = create_engine(self.url)
+        try:
+            with engine.connect() as connection:
+                row = connection.exec_driver_sql("SHOW STATUS LIKE %s", (variable,)).one()
+                return str(row[1])
+        except OperationalError:
+            return ""
+        finally:
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[list[Node]]:
+    """Run three nodes, which all have the database `test`."""
+    with servers.folder("galera") as home, contextlib.ExitStack() as started:
+        nodes = [Node(home / name, name) for name in ("one", "two", "three")]
+        for number, node in enumerate(nodes):
+            started.callback(node.kill)
+            if number:
+                # One at a time, since each is given the data by one that has them.
+                node.join(nodes[:number])
+            else:
+                node.found()
+        yield nodes
+
+
+def _provider() -> Path:
+    for folder in ("/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib64/galera"):
+        library = Path(folder, "libgalera_smm.so")
+        if library.exists():
+            return library
+    raise servers.NotInstalled(_HOW_TO_GET_IT)
+
+
+def engine(node: Node) -> Engine:
+    """An engine whose statements wait for what other nodes have committed."""
+    return create_engine(node.url, connect_args={"init_command": "SET wsrep_sync_wait = 7"})
+
+
+def everywhere(engines: list[Engine], sql: str) -> list[tuple[Any, ...]]:
+    """The rows that each node answers with, which are the same."""
+    answers = []
+    for each in engines:
+        with each.connect() as connection:
+            answers.append([tuple(row) for row in connection.execute(text(sql))])
+    assert all(answer == answers[0] for answer in answers)
+    return answers[0]
+
+
+def number(error: object) -> int | None:
+    """The database's number of an error."""
+    orig = getattr(error, "orig", None)
+    return orig.args[0] if isinstance(orig, Exception) else None
