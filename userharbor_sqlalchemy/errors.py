@@ -152,6 +152,8 @@ _QUOTES_NO_VALUE = re.compile(
     | Lock\ wait\ timeout\ exceeded;\ try\ restarting\ transaction
     | Record\ has\ changed\ since\ last\ read\ in\ table\ '\w+'
     | (Lost\ connection\ to|Can't\ connect\ to).*server.* | (MySQL\ )?[Ss]erver\ has\ gone\ away.*
+    | WSREP\ has\ not\ yet\ prepared\ node\ for\ application\ use
+    | Error\ while\ appending\ streaming\ replication\ fragment\(provider\ status:\ [\w\ ]+\)
     """,
     re.VERBOSE,
 )
