@@ -57,9 +57,10 @@ def bouncer(pair: postgres.Pair) -> Iterator[URL]:
 
 @pytest.fixture(params=["psycopg", "psycopg2"])
 def pooled(request: pytest.FixtureRequest, bouncer: URL) -> Iterator[Engine]:
-    """An engine on PgBouncer."""
+    """An engine on PgBouncer; the built-in tables are empty."""
     url = bouncer.set(drivername=f"postgresql+{request.param}")
     arguments = {"prepare_threshold": None} if request.param == "psycopg" else {}
     engine = create_engine(url, connect_args=arguments, pool_size=8)
+    postgres.empty(engine)
     yield engine
     engine.dispose()

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import servers
-from sqlalchemy import URL, Engine, Select, create_engine, make_url
+from sqlalchemy import URL, Engine, MetaData, Select, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from userharbor_sqlalchemy import metadata
+from userharbor_sqlalchemy import metadata as built_in_metadata
 
 STATISTICS = "pg_stat_statements"
 _USER = "embedded_postgres"
@@ -105,12 +105,42 @@ def routed(primary: Engine, replica: Engine) -> sessionmaker[Session]:
     return sessionmaker(class_=RoutedSession)
 
 
-def emptied(engine: Engine) -> Engine:
-    """`engine`, the built-in tables empty."""
+class Server:
+    """One of the two, asked what it has executed of what others sent."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def ask(self, sql: str) -> list[tuple[object, ...]]:
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(sql))]
+
+    def forget(self) -> None:
+        self.ask("SELECT pg_stat_statements_reset()")
+
+    def executed(self) -> int:
+        """How many statements on the store's tables."""
+        ((count,),) = self.ask(
+            "SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements"
+            " WHERE query LIKE '%userharbor!_%' ESCAPE '!'"
+        )
+        assert isinstance(count, int)
+        return count
+
+
+def wait_for_replay(primary: Server, replica: Server) -> None:
+    """Wait until the replica shows what the primary has committed by now."""
+    ((written,),) = primary.ask("SELECT pg_current_wal_lsn()")
+    behind = f"SELECT pg_last_wal_replay_lsn() < '{written}'::pg_lsn"
+    while replica.ask(behind) != [(False,)]:
+        time.sleep(0.01)
+
+
+def empty(engine: Engine, metadata: MetaData = built_in_metadata) -> None:
+    """Delete all rows of the tables of `metadata`."""
     with engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    return engine
 
 
 def _with_psycopg(url: URL) -> URL:

@@ -7,11 +7,9 @@ from userharbor.testing.user_store_contract import *
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
-from .postgres import emptied
-
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
 def user_store(pooled: Engine) -> SQLAlchemyUserStore[User]:
-    return SQLAlchemyUserStore(sessionmaker(emptied(pooled)))
+    return SQLAlchemyUserStore(sessionmaker(pooled))

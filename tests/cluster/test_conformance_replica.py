@@ -8,7 +8,7 @@ from userharbor.testing.user_store_contract import *
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
-from .postgres import Pair, emptied, routed
+from .postgres import Pair, empty, routed
 
 pytestmark = pytest.mark.cluster
 
@@ -19,6 +19,7 @@ def user_store(pair: Pair) -> Iterator[SQLAlchemyUserStore[User]]:
         pair.primary, connect_args={"options": "-c synchronous_commit=remote_apply"}
     )
     replica = create_engine(pair.replica)
-    yield SQLAlchemyUserStore(routed(emptied(primary), replica))
+    empty(primary)
+    yield SQLAlchemyUserStore(routed(primary, replica))
     primary.dispose()
     replica.dispose()

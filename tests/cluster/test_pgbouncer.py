@@ -11,8 +11,6 @@ from userharbor.exceptions import InvalidPasswordResetTokenError, InvalidUsernam
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
-from .postgres import emptied
-
 pytestmark = pytest.mark.cluster
 
 CLIENTS = 8
@@ -21,7 +19,7 @@ ROUNDS = 20
 
 @pytest.fixture
 def store(pooled: Engine) -> Store:
-    return SQLAlchemyUserStore(sessionmaker(emptied(pooled)))
+    return SQLAlchemyUserStore(sessionmaker(pooled))
 
 
 def test_all_clients_share_two_servers_and_leave_them_as_they_were(
@@ -61,7 +59,7 @@ def test_all_clients_share_two_servers_and_leave_them_as_they_were(
 def test_one_reset_token_has_one_winner(pooled: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock is held to the end of the block, on the server that the block stays on."""
     outbox = Outbox()
-    harbor = make_harbor(Slow(sessionmaker(emptied(pooled))), outbox, monkeypatch)
+    harbor = make_harbor(Slow(sessionmaker(pooled)), outbox, monkeypatch)
     for round_ in range(ROUNDS):
         name = f"user{round_}"
         harbor.register(name, f"{name}@x.org", "Password-0")

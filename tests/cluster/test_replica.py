@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from racing import Outbox, Store, make_harbor
-from samples import EXPIRES_AT, new_token, new_user
-from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.orm import sessionmaker
+from samples import new_token, new_user
+from sqlalchemy import Engine, MetaData, create_engine
+from sqlalchemy.orm import Session, sessionmaker
+from user_models import user_table
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
     InvalidUsernameError,
@@ -22,72 +23,31 @@ from userharbor.interfaces import UserStore
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
-from .postgres import Pair, emptied, routed
+from .calls import CALLS, READS, WRITES
+from .postgres import Pair, Server, empty, routed, wait_for_replay
 
 pytestmark = pytest.mark.cluster
 
-READS = {
-    "get_user_by_username": ("JANE",),
-    "get_user_by_email": ("jane@example.org",),
-    "get_password_hash": ("JANE",),
-    "get_email_verification": ("jane-verification",),
-    "get_session": ("session",),
-    "get_password_reset": ("reset",),
-    "list_roles": (),
-    "role_exists": ("admin",),
-    "get_user_roles": ("JANE",),
-    "list_permissions": (),
-    "permission_exists": ("users.read",),
-    "get_role_permissions": ("admin",),
-    "get_user_permissions": ("JANE",),
-}
-WRITES = {
-    "create_user": (new_user("joe"),),
-    "set_user_verified": ("JANE",),
-    "delete_user": ("JANE",),
-    "set_password_hash": ("JANE", "another hash"),
-    "set_email_verification": (new_token("new"),),
-    "remove_email_verification": ("jane-verification",),
-    "add_session": (new_token("new"),),
-    "remove_session": ("session",),
-    "remove_all_sessions": ("JANE",),
-    "refresh_session": ("session", EXPIRES_AT),
-    "set_password_reset": (new_token("new"),),
-    "remove_password_reset": ("reset",),
-    "remove_password_reset_for_user": ("JANE",),
-    "create_role": ("editor",),
-    "delete_role": ("admin",),
-    "grant_role_to_user": ("JANE", "admin"),
-    "revoke_role_from_user": ("JANE", "admin"),
-    "create_permission": ("users.write",),
-    "delete_permission": ("users.read",),
-    "grant_permission_to_role": ("admin", "users.read"),
-    "revoke_permission_from_role": ("admin", "users.read"),
-}
-CALLS = READS | WRITES
+StoreMaker = Callable[[sessionmaker[Session]], Store]
 
 
-class Server:
-    """One of the two, asked what it has executed of what others sent."""
+@pytest.fixture(scope="module", params=["built-in", "own table"])
+def make_store(request: pytest.FixtureRequest, pair: Pair) -> Iterator[StoreMaker]:
+    """Makes stores on tables of this module's; beside an own table, keys have one of theirs."""
+    metadata = MetaData()
+    own = request.param == "own table"
+    model = user_table("userharbor_members", metadata) if own else None
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def ask(self, sql: str) -> list[tuple[object, ...]]:
-        with self._engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(sql))]
-
-    def forget(self) -> None:
-        self.ask("SELECT pg_stat_statements_reset()")
-
-    def executed(self) -> int:
-        """How many statements on the store's tables."""
-        ((count,),) = self.ask(
-            "SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements"
-            " WHERE query LIKE '%userharbor!_%' ESCAPE '!'"
+    def make(sessions: sessionmaker[Session]) -> Store:
+        return SQLAlchemyUserStore(
+            sessions, model, metadata=metadata, table_prefix="userharbor_replicated_"
         )
-        assert isinstance(count, int)
-        return count
+
+    engine = create_engine(pair.primary)
+    make(sessionmaker(engine)).metadata.create_all(engine)
+    yield make
+    metadata.drop_all(engine)
+    engine.dispose()
 
 
 @pytest.fixture
@@ -105,9 +65,10 @@ def primary(engines: list[Engine]) -> Server:
 
 
 @pytest.fixture
-def replica(engines: list[Engine], primary: Server) -> Server:
+def replica(make_store: StoreMaker, engines: list[Engine], primary: Server) -> Server:
     """The replica, which has what the primary has."""
-    seed = SQLAlchemyUserStore(sessionmaker(emptied(engines[0])))
+    seed = make_store(sessionmaker(engines[0]))
+    empty(engines[0], seed.metadata)
     seed.create_user(new_user())
     seed.add_session(new_token("session"))
     seed.set_password_reset(new_token("reset"))
@@ -122,14 +83,6 @@ def replica(engines: list[Engine], primary: Server) -> Server:
     return replica
 
 
-def wait_for_replay(primary: Server, replica: Server) -> None:
-    """Wait until the replica shows what the primary has committed by now."""
-    ((written,),) = primary.ask("SELECT pg_current_wal_lsn()")
-    behind = f"SELECT pg_last_wal_replay_lsn() < '{written}'::pg_lsn"
-    while replica.ask(behind) != [(False,)]:
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def stale(primary: Server, replica: Server) -> Iterator[Server]:
     """The replica, which shows nothing of what is committed from now on."""
@@ -141,8 +94,8 @@ def stale(primary: Server, replica: Server) -> Iterator[Server]:
 
 
 @pytest.fixture
-def store(engines: list[Engine]) -> Store:
-    return SQLAlchemyUserStore(routed(*engines))
+def store(make_store: StoreMaker, engines: list[Engine]) -> Store:
+    return make_store(routed(*engines))
 
 
 def test_the_tables_of_calls_name_each_method() -> None:
