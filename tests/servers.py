@@ -102,6 +102,7 @@ class MariaDB:
         for each in (home, data):
             shutil.chown(each, user)
         self._data = [f"--datadir={data}", f"--user={user}"]
+        self._process: subprocess.Popen[bytes] | None = None
         self.url = make_url(f"mysql+pymysql://root@127.0.0.1:{free_port()}/test")
 
     def install(self) -> None:
@@ -142,9 +143,10 @@ class MariaDB:
         _wait_for(self.url.set(database=""), self._process, self._log)
 
     def kill(self) -> None:
-        """End the server without notice, as `kill -9` does."""
-        self._process.kill()
-        self._process.wait()
+        """End the server, if it was started, without notice, as `kill -9` does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 def program(name: str, how_to_get_it: str) -> str:

@@ -10,8 +10,6 @@ import servers
 from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-_HOW_TO_GET_IT = "Galera: apt-get install mariadb-server galera-4 rsync"
-
 
 class Node:
     """One server of a cluster."""
@@ -92,22 +90,21 @@ def cluster() -> Iterator[list[Node]]:
     """Run three nodes, which all have the database `test`."""
     with servers.folder("galera") as home, contextlib.ExitStack() as started:
         nodes = [Node(home / name, name) for name in ("one", "two", "three")]
-        for number, node in enumerate(nodes):
+        first, second, third = nodes
+        for node in nodes:
             started.callback(node.kill)
-            if number:
-                # One at a time, since each is given the data by one that has them.
-                node.join(nodes[:number])
-            else:
-                node.found()
+        first.found()
+        # One at a time, since each is given the data by one that has them.
+        second.join([first])
+        third.join([first, second])
         yield nodes
 
 
 def _provider() -> Path:
-    for folder in ("/usr/lib/galera", "/usr/lib64/galera-4", "/usr/lib64/galera"):
-        library = Path(folder, "libgalera_smm.so")
-        if library.exists():
-            return library
-    raise servers.NotInstalled(_HOW_TO_GET_IT)
+    library = Path("/usr/lib/galera/libgalera_smm.so")
+    if not library.exists():
+        raise servers.NotInstalled("Galera: apt-get install galera-4 rsync")
+    return library
 
 
 def engine(node: Node) -> Engine:

@@ -74,7 +74,7 @@ def test_one_verification_token_has_one_winner(
 
 
 def test_one_name_registers_once(stores: list[Store], engines: list[Engine]) -> None:
-    """Without the retry of a deadlock at COMMIT, most nodes raised that and not the typed error."""
+    """Without the retry of a deadlock, nodes raised that and not the typed error."""
     spellings = [str.title, str.upper, str.casefold]
     for round_ in range(ROUNDS):
         calls = [
@@ -137,9 +137,9 @@ def test_a_role_and_its_grant_are_made_once(stores: list[Store], engines: list[E
 
 
 def test_what_a_call_has_stored_the_next_on_another_node_finds(stores: list[Store]) -> None:
-    """With `wsrep_sync_wait = 1`, reads find it, but a login met an unknown user in 30 of 300 ...
+    """By `wsrep_sync_wait = 7`.
 
-    and a session outlived its logout in 2 of 300.
+    With 1, a user just stored was unknown to a login, and a session outlived its logout.
     """
     one, two, three = stores
     for round_ in range(100):
