@@ -14,7 +14,7 @@ from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 from . import ROOT
 
-OURS, OLD = "1.0.0", "0.7.0"
+OURS, OLD = "ours", "0.7.0"
 FOLDER = ROOT / "build" / f"userharbor-sqlalchemy-{OLD}"
 
 

@@ -83,9 +83,9 @@ def costs(store: UserStore[Any], count: Callable[[], int]) -> dict[str, set[int]
 
 
 def test_the_table_has_every_method() -> None:
-    """Those of the protocol, each called once at least."""
+    """Those of the protocol, of which userharbor 0.7 had one less; each is called."""
     methods = {name for name in dir(UserStore) if not name.startswith("_")}
-    assert {method for method, _ in CALLS} == set(expected(STATEMENTS, "sqlite")) == methods
+    assert methods <= {method for method, _ in CALLS} == set(expected(STATEMENTS, "sqlite"))
 
 
 def test_each_method_issues_no_more_statements(
