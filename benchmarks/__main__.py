@@ -40,7 +40,7 @@ def main() -> None:
     for name, table in report.tables(results).items():
         print(f"## {name}\n\n{table}\n")
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(results) + "\n")
     if arguments.page:
         report.fill_in(arguments.page, results)
     if arguments.plots:

@@ -20,7 +20,8 @@ def tables(results: Results) -> dict[str, str]:
     measured = dict.fromkeys(name for each in results["databases"].values() for name in each)
     found = {name: sections(results, name) for name in measured if name != "version"}
     distances = {name: found.pop(name) for name in list(found) if name.startswith("latency")}
-    made = {name: _table(name, each) for name, each in found.items()}
+    made = {"versions": _versions(results)}
+    made |= {name: _table(name, each) for name, each in found.items()}
     if distances:
         made["latency"] = _latency(distances)
     return made
@@ -45,6 +46,11 @@ def sections(results: Results, name: str) -> dict[str, Any]:
         for database, measured in results["databases"].items()
         if name in measured
     }
+
+
+def _versions(results: Results) -> str:
+    servers = {LABELS[name]: measured["version"] for name, measured in results["databases"].items()}
+    return "\n".join([*_head("", ""), *(_row(*each) for each in (results["of"] | servers).items())])
 
 
 def _table(name: str, found: dict[str, Any]) -> str:
