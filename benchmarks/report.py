@@ -11,6 +11,7 @@ from .timing import mean_ratio
 Results = Mapping[str, Any]
 
 LABELS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
+
 READING = ("get_", "list_", "role_exists", "permission_exists")
 """How the names of the methods begin that only read."""
 
