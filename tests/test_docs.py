@@ -14,6 +14,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 ROOT = Path(__file__).parent.parent
+OUTSIDE = [*sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -28,7 +29,7 @@ def test_the_blocks_of_a_page_run(
         example.evaluate()
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", OUTSIDE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_links_of_a_page_outside_of_docs_lead_somewhere(page: Path) -> None:
     """To a file of this repository, or to another host."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))

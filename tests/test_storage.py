@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 from databases import Database
 from samples import EXPIRES_AT, new_token, new_user
+from sqlalchemy.orm import sessionmaker
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -93,29 +94,22 @@ def test_one_token_of_a_kind_is_left_of_a_user(store: Store, db: Database, kind:
 
 
 @pytest.mark.parametrize("kind", ["email_verification", "password_reset"])
-def test_superseded_tokens_of_an_old_table_are_replaced_by_one(
-    store: Store, db: Database, kind: str
-) -> None:
+def test_superseded_tokens_of_an_old_table_are_replaced_by_one(fresh: Database, kind: str) -> None:
     """The tables of 0.7.0 have no unique index; several live tokens may stand there."""
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main))
+    store.metadata.create_all(fresh.main)
     store.create_user(new_user())
     table = f"userharbor_{kind}s"
-    with db.main.begin() as connection:
+    with fresh.main.begin() as connection:
         connection.exec_driver_sql(f"DELETE FROM {table}")
-        on = f" ON {table}" if db.backend == "mysql" else ""
+        on = f" ON {table}" if fresh.backend == "mysql" else ""
         connection.exec_driver_sql(f"DROP INDEX uq_{table}_username{on}")
-    try:
-        with db.main.begin() as connection:
-            for token_hash in "abc":
-                connection.exec_driver_sql(
-                    f"INSERT INTO {table} VALUES ('{token_hash}', 'jane', '2030-01-01 00:00:00')"
-                )
-        getattr(store, f"set_{kind}")(new_token("b"))
-        assert tokens(db, f"{kind}s") == [("b", "jane")]
-    finally:
-        with db.main.begin() as connection:
+        for token_hash in "abc":
             connection.exec_driver_sql(
-                f"CREATE UNIQUE INDEX uq_{table}_username ON {table} (username)"
+                f"INSERT INTO {table} VALUES ('{token_hash}', 'jane', '2030-01-01 00:00:00')"
             )
+    getattr(store, f"set_{kind}")(new_token("b"))
+    assert tokens(fresh, f"{kind}s") == [("b", "jane")]
 
 
 def test_roles_and_permissions_are_stored_granted_and_removed(store: Store, db: Database) -> None:

@@ -718,8 +718,8 @@ def test_identity_is_exact_in_a_table_that_folds_accents(
         assert store.get_session("s") is not None
 
 
-def test_a_hundred_thousand_users_are_taken_in_and_found_by_an_index(db: Database) -> None:
-    """Neither a scan of the users nor one of the keys."""
+def test_a_hundred_thousand_users_are_taken_in(db: Database) -> None:
+    """In little memory, and later ones when asked to."""
     table = user_table("app_users", MetaData(), mysql_collate="utf8mb4_bin")
     with created(db, table.metadata):
         add_users(db, table, *(f"User{number}" for number in range(100_000)))
@@ -731,37 +731,6 @@ def test_a_hundred_thousand_users_are_taken_in_and_found_by_an_index(db: Databas
         tracemalloc.stop()
         assert peak < 8_000_000, "the names alone would take more"
         assert db.count("own_username_keys") == 100_000
-        plans: list[str] = []
-        explaining = "EXPLAIN QUERY PLAN " if db.backend == "sqlite" else "EXPLAIN "
-
-        def explain(
-            connection: Any, cursor: Any, statement: str, parameters: Any, *_: object
-        ) -> None:
-            if "WHERE 0 = 1" not in statement:
-                cursor.execute(explaining + statement, parameters)
-                plans.append(str(cursor.fetchall()))
-
-        analyze = {"sqlite": "ANALYZE", "postgresql": "ANALYZE", "mysql": "ANALYZE TABLE app_users"}
-        with db.main.begin() as connection:
-            connection.exec_driver_sql(analyze[db.backend])
-        engine = db.engine()
-        event.listen(engine, "before_cursor_execute", explain)
-        watched = SQLAlchemyUserStore(sessionmaker(engine), user_model=table, table_prefix=PREFIX)
-        assert watched.get_user_by_username("USER99999") is not None
-        watched.set_password_hash("USER99999", "new")
-        watched.remove_all_sessions("USER99999")
-        watched.delete_user("USER1")
-        assert plans
-        scans = {
-            "sqlite": ("SCAN app_users", "SCAN own_username_keys"),
-            "postgresql": ("Seq Scan on app_users", "Seq Scan on own_username_keys"),
-            "mysql": tuple(
-                f"'{name}', '{scan}'"
-                for name in ("app_users", "own_username_keys")
-                for scan in ("ALL", "index")
-            ),
-        }
-        assert [plan for plan in plans if any(scan in plan for scan in scans[db.backend])] == []
 
         added = store_on(db, table)
         add_users(db, table, "Late")

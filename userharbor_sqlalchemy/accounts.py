@@ -176,9 +176,12 @@ class AccountMethods(Generic[UserT]):
         """
         self._check_password_hash(password_hash)
         parameters = {**self._users.named(username), "given_password_hash": password_hash}
-        if not self._connections.execute(self._set_password_hash, parameters):
-            # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
-            self.get_password_hash(username)
+        # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
+        if not (
+            self._connections.execute(self._set_password_hash, parameters)
+            or self._users.exists(username)
+        ):
+            raise UnknownUserError
 
     def _user(self, row: Row[Any]) -> UserT:
         user: UserT = self._lookup.user(row)

@@ -154,6 +154,8 @@ _QUOTES_NO_VALUE = re.compile(
     | connection\ failed:\ .* | connection\ to\ server\ .* | failed\ to\ resolve\ host\ .*
     | Access\ denied\ for\ user\ .* | Unknown\ database\ .*
     | (Lost\ connection\ to|Can't\ connect\ to).*server.* | (MySQL\ )?[Ss]erver\ has\ gone\ away.*
+    | WSREP\ has\ not\ yet\ prepared\ node\ for\ application\ use
+    | Error\ while\ appending\ streaming\ replication\ fragment\(provider\ status:\ [\w\ ]+\)
     """,
     re.VERBOSE,
 )
