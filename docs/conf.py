@@ -10,6 +10,10 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
 
 autoclass_content = "both"
 autodoc_typehints_format = "short"
