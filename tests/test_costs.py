@@ -39,7 +39,7 @@ set_password_reset                  4          3     3          5        5      
 get_password_reset                  1          1     1          1        2       2          1
 remove_password_reset               1          1     1          1        2       3          1
 remove_password_reset_for_user      1          1     1          1        2       3          1
-transaction                         7          6     7          8        8       9          9
+transaction                         5          4     5          6        6       7          7
 create_role                         1          1     1          1        2       3          1
 role_exists                         1          1     1          1        2       2          1
 list_roles                          1          1     1          1        2       2          1

@@ -575,3 +575,31 @@ def test_a_thread_within_the_context_may_open_a_block_of_its_own(
         store.create_role("guest")
     assert seen == [True]
     assert store.list_roles() == {"admin", "guest"}
+
+
+@pytest.mark.backends("postgresql", "mysql")
+def test_a_lock_that_a_savepoint_took_along_is_taken_again(db: Database) -> None:
+    """The user's row is locked once in a block, unless the inner block that did so was undone."""
+    engine = db.engine()
+    locks: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        if "userharbor_users" in arguments[2] and " FOR " in arguments[2]:
+            locks.append(arguments[2])
+
+    event.listen(engine, "before_cursor_execute", note)
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_user(new_user())
+    store.set_password_reset(new_token("r"))
+    locks.clear()
+    with store.transaction():
+        with pytest.raises(Abort), store.transaction():
+            assert store.get_password_reset("r") is not None
+            raise Abort
+        assert len(locks) == 1
+        assert store.get_password_reset("r") is not None
+        assert len(locks) == 2
+        with store.transaction():
+            store.remove_password_reset("r")
+        assert len(locks) == 2
+    assert db.count("userharbor_password_resets") == 0

@@ -4,7 +4,7 @@ How a block begins and ends in the database stands in connections.py.
 """
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import get_ident
 
 from sqlalchemy import Connection
@@ -21,6 +21,8 @@ class Block:
     closed: bool = False
     # A statement failed, and what the database holds of the block may be rolled back by now.
     broken: bool = False
+    locks: set[object] = field(default_factory=set)
+    """What the block has locked to its end."""
 
     @classmethod
     def opened(cls, owner: object, connection: Connection) -> "Block":
@@ -39,6 +41,15 @@ class Block:
     def is_of_this_thread(self) -> bool:
         """Whether the thread that calls has opened the block."""
         return self.thread == get_ident()
+
+    def holds(self, lock: object) -> bool:
+        """Whether this block, or one around it on this connection, has taken the lock."""
+        block: Block | None = self
+        while block is not None and block.connection is self.connection:
+            if lock in block.locks:
+                return True
+            block = block.outer
+        return False
 
     def break_all(self) -> None:
         """Mark each block on this connection: the database has ended their transaction."""

@@ -110,6 +110,13 @@ class Connections:
             return
         raise refusal
 
+    def lock(self, lock: object, take: Callable[[], object]) -> None:
+        """Within a block: `take` a lock that lasts to its end, unless it is held already."""
+        block = self._block()
+        if block is not None and not block.holds(lock):
+            take()
+            block.locks.add(lock)
+
     @property
     def in_transaction(self) -> bool:
         """Whether a `transaction()` block is open here."""

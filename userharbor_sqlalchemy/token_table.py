@@ -88,8 +88,8 @@ class TokenTable:
         """The token, or None; within `transaction()` no other transaction gets it until the end."""
         if not self._connections.in_transaction:
             return self.get(token_hash)
-        # What another transaction spent meanwhile is gone when it is read again.
         self._lock_owner(token_hash)
+        # What another transaction spent meanwhile is gone when it is read again.
         row = self._connections.first(self._select_locked, _hashed(token_hash))
         return _token(row, token_hash)
 
@@ -149,8 +149,12 @@ class TokenTable:
 
     def _lock_owner(self, token_hash: str) -> None:
         """Within `transaction()`: lock the row of the token's user before that of the token."""
-        if self._connections.in_transaction and (token := self.get(token_hash)):
-            self._users.lock_named(token.username)
+
+        def lock() -> None:
+            if token := self.get(token_hash):
+                self._users.lock_named(token.username)
+
+        self._connections.lock((self, token_hash), lock)
 
     def _parameters(self, token: UserToken) -> dict[str, Any]:
         return {**self.row(token.token_hash, token.expires_at), **self._users.named(token.username)}

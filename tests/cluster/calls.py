@@ -1,4 +1,4 @@
-"""A call of each method of the protocol: those that read by themselves, and those that write."""
+"""A call of each method: those that only read, when they stand by themselves, and others."""
 
 from typing import Any
 
@@ -18,6 +18,9 @@ READS: dict[str, tuple[Any, ...]] = {
     "permission_exists": ("users.read",),
     "get_role_permissions": ("admin",),
     "get_user_permissions": ("JANE",),
+    # Beside the protocol:
+    "list_sessions": ("JANE",),
+    "count_users": (),
 }
 WRITES: dict[str, tuple[Any, ...]] = {
     "create_user": (new_user("joe"),),
@@ -41,5 +44,7 @@ WRITES: dict[str, tuple[Any, ...]] = {
     "delete_permission": ("users.read",),
     "grant_permission_to_role": ("admin", "users.read"),
     "revoke_permission_from_role": ("admin", "users.read"),
+    # Beside the protocol:
+    "remove_other_sessions": ("JANE", "another session"),
 }
 CALLS = READS | WRITES

@@ -101,7 +101,7 @@ def store(make_store: StoreMaker, engines: list[Engine]) -> Store:
 def test_the_tables_of_calls_name_each_method() -> None:
     """The protocol has 35, of which `transaction()` is not in the tables."""
     methods = {name for name in dir(UserStore) if not name.startswith("_")}
-    assert set(CALLS) == methods - {"transaction"}
+    assert methods - {"transaction"} <= set(CALLS)
     assert len(methods) == 35
 
 
