@@ -5,15 +5,14 @@ from typing import Any
 import pytest
 from calls import CALLS
 from databases import Database
-from sqlalchemy import Dialect, event
-from sqlalchemy.dialects import mssql, oracle
+from sqlalchemy import Dialect, event, make_url
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.schema import CreateIndex, CreateTable
 from user_models import documented
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
-DIALECTS = [oracle.dialect(), mssql.dialect()]
+DIALECTS = [make_url(url).get_dialect()() for url in ("oracle://", "mssql://")]
 
 
 @pytest.mark.backends("sqlite")
