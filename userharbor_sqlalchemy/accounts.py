@@ -141,8 +141,7 @@ class AccountMethods(Generic[UserT]):
         row = self._connections.first(self._select_by_username, parameters)
         if row is None or not self._users.found(self._lookup.username(row), parameters):
             return None
-        user: UserT = self._lookup.user(row)
-        return user
+        return self._user(row)
 
     def get_user_by_email(self, email: str) -> UserT | None:
         """Return the user of this e-mail, as it is given or in lower case, or None."""

@@ -1,4 +1,7 @@
-"""A look at the database of a store: what is missing, what differs, what was left to lie."""
+"""A look at the database of a store: what is missing, what differs, what was left to lie.
+
+Purging and the rest of what an operator does stands in maintenance.py.
+"""
 
 from collections.abc import Iterator
 
@@ -8,28 +11,14 @@ from .check_rows import token_findings, user_findings
 from .check_schema import SchemaCheck
 from .connections import Connections
 from .dialects import cost_of_transactions
-from .models import UserModel
+from .models import ATTRIBUTES, UserModel
 from .tables import Tables
 
 
 def findings(connections: Connections, model: UserModel, tables: Tables) -> Iterator[str]:
     """Each finding as a line that says what to do. Nothing is changed or locked."""
-    wanted = {
-        table: list(table.columns)
-        for table in (
-            tables.email_verifications,
-            tables.sessions,
-            tables.password_resets,
-            tables.roles,
-            tables.permissions,
-            tables.user_roles,
-            tables.role_permissions,
-        )
-    }
-    if tables.username_keys is not None:
-        wanted[tables.username_keys] = list(tables.username_keys.columns)
-    attributes = ("username", "username_key", "email", "password_hash", "verified")
-    wanted[tables.users] = [model.columns[name] for name in attributes if name in model.columns]
+    wanted = {table: list(table.columns) for table in vars(tables).values() if table is not None}
+    wanted[tables.users] = [model.columns[name] for name in ATTRIBUTES if name in model.columns]
 
     def look(connection: Connection) -> tuple[dict[str, list[str]], list[str], str | None]:
         schema = SchemaCheck(connection)

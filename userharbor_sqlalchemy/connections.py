@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session, scoped_session
 from . import dialects
 from .binds import Bind, Binds
 from .blocks import Block, innermost_block
-from .errors import without_values
 from .retry import ATTEMPTS, retried, was_rolled_back
 from .scopes import one_statement, own_transaction, savepoint, unit, with_transactions, within
+from .withheld import without_values
 
 Parameters = Mapping[str, Any]
 T = TypeVar("T")
@@ -110,11 +110,13 @@ class Connections:
             return
         raise refusal
 
-    def lock(self, lock: object, take: Callable[[], object]) -> None:
-        """Within a block: `take` a lock that lasts to its end, unless it is held already."""
+    def lock(self, lock: object, take: Callable[[], bool]) -> None:
+        """Within a block: `take` a lock that lasts to its end, unless it is held already.
+
+        `take` returns whether there was something to lock.
+        """
         block = self._block()
-        if block is not None and not block.holds(lock):
-            take()
+        if block is not None and not block.holds(lock) and take():
             block.locks.add(lock)
 
     @property

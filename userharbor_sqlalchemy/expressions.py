@@ -1,4 +1,7 @@
-"""What MySQL and MariaDB must be told in other words than the other databases."""
+"""What MySQL and MariaDB must be told in other words than the other databases.
+
+What databases do otherwise, and not only say, stands in dialects.py.
+"""
 
 from typing import Any
 

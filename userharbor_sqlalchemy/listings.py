@@ -1,4 +1,7 @@
-"""What an application shows of its accounts, beside the protocol: its users, a user's sessions."""
+"""What an application shows of its accounts, beside the protocol: its users, a user's sessions.
+
+What operators do stands in maintenance.py.
+"""
 
 from collections.abc import Iterator
 from typing import Generic

@@ -12,6 +12,10 @@ from sqlalchemy.orm import Mapper, registry
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
 
+REQUIRED = ("username", "email", "password_hash", "verified")
+ATTRIBUTES = (*REQUIRED, "username_key")
+"""The attributes of a user model that the store uses, where it has them."""
+
 ModelT = TypeVar("ModelT", bound="type[Any] | Table")
 
 
@@ -106,7 +110,7 @@ def _from_class(model: type[Any], table: Table | None) -> UserModel:
 
 
 def _checked(name: str, model: UserModel) -> UserModel:
-    for attribute in ("username", "email", "password_hash", "verified"):
+    for attribute in REQUIRED:
         if attribute not in model.columns:
             raise TypeError(f"{name} has no column attribute {attribute!r}")
     if not is_unique(model.columns["username"]):

@@ -1,4 +1,7 @@
-"""Walking a whole table: a page at a time, in the order of a unique column."""
+"""Walking a whole table: a page at a time, in the order of a unique column.
+
+What is done to a page stands with who asks for it.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

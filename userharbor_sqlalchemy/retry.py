@@ -1,4 +1,8 @@
-"""Trying again what the database gave up in favour of another transaction."""
+"""Trying again what the database gave up in favour of another transaction.
+
+Never within a block: only its owner knows what else it did. How a transaction begins and ends
+stands in scopes.py.
+"""
 
 import logging
 import random
@@ -11,7 +15,10 @@ from sqlalchemy.exc import DBAPIError
 T = TypeVar("T")
 
 ATTEMPTS = 5
-"""How often a call outside a transaction is tried while the database gives it up for another."""
+"""How often a call outside a transaction is tried while the database gives it up for another.
+
+So often is a refused insert tried, too, if what stood in its way is gone when it is looked for.
+"""
 
 PATIENCE = 10.0
 """Seconds after which it is not tried again: each try may have waited for a lock that long."""

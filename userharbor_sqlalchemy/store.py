@@ -19,7 +19,7 @@ from .permissions import PermissionMethods
 from .roles import RoleMethods, role_table
 from .tables import DEFAULT_PREFIX, define_tables
 from .tables import metadata as built_in_metadata
-from .tokens import TokenMethods
+from .tokens import TokenMethods, verification_table
 from .username_keys import add_missing_keys
 from .users import Users
 
@@ -116,10 +116,9 @@ class SQLAlchemyUserStore(
         users = Users(connections, model, tables.username_keys)
         lookup = Lookup(model, user_mapper)
         roles = role_table(connections, tables)
-        TokenMethods.__init__(self, connections, users, tables)
-        AccountMethods.__init__(
-            self, connections, users, lookup, self._email_verifications, model, tables
-        )
+        verifications = verification_table(connections, users, tables)
+        AccountMethods.__init__(self, connections, users, lookup, verifications, model, tables)
+        TokenMethods.__init__(self, connections, users, verifications, tables)
         RoleMethods.__init__(self, connections, users, roles, tables)
         PermissionMethods.__init__(self, connections, users, roles, tables)
         ListingMethods.__init__(self, connections, users, lookup, tables)

@@ -150,9 +150,9 @@ class TokenTable:
     def _lock_owner(self, token_hash: str) -> None:
         """Within `transaction()`: lock the row of the token's user before that of the token."""
 
-        def lock() -> None:
-            if token := self.get(token_hash):
-                self._users.lock_named(token.username)
+        def lock() -> bool:
+            token = self.get(token_hash)
+            return token is not None and self._users.lock_named(token.username)
 
         self._connections.lock((self, token_hash), lock)
 

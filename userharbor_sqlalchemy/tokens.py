@@ -22,16 +22,12 @@ from .users import Users
 class TokenMethods:
     """The protocol's methods on tokens. Token hashes are told apart byte for byte."""
 
-    def __init__(self, connections: Connections, users: Users, tables: Tables) -> None:
+    def __init__(
+        self, connections: Connections, users: Users, verifications: TokenTable, tables: Tables
+    ) -> None:
+        self._email_verifications = verifications
         self._sessions = TokenTable(
             connections, users, tables.sessions, InvalidSessionTokenError, SessionTokenTakenError
-        )
-        self._email_verifications = TokenTable(
-            connections,
-            users,
-            tables.email_verifications,
-            InvalidVerificationTokenError,
-            VerificationTokenTakenError,
         )
         self._password_resets = TokenTable(
             connections,
@@ -108,3 +104,14 @@ class TokenMethods:
     def remove_password_reset_for_user(self, username: str) -> None:
         """Remove the user's password reset if there is one."""
         self._password_resets.remove_of_user(username)
+
+
+def verification_table(connections: Connections, users: Users, tables: Tables) -> TokenTable:
+    """The table of e-mail verifications, one of which is stored with each account."""
+    return TokenTable(
+        connections,
+        users,
+        tables.email_verifications,
+        InvalidVerificationTokenError,
+        VerificationTokenTakenError,
+    )

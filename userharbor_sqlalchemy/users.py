@@ -110,9 +110,9 @@ class Users:
         for statement in (*clean, *self._insert_key):
             connection.execute(statement, row)
 
-    def lock_named(self, username: str) -> None:
-        """Lock the user's row, if it is there, to the end of the open transaction."""
-        self._connections.first(self._lock, self.named(username))
+    def lock_named(self, username: str) -> bool:
+        """Lock the user's row to the end of the open transaction; return whether it is there."""
+        return self._connections.first(self._lock, self.named(username)) is not None
 
     def lock(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
         """Lock the user's row to the end of the transaction; return the name as it was stored."""
