@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from samples import new_token, new_user
 from sqlalchemy.orm import sessionmaker
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
-from userharbor_sqlalchemy.__main__ import main
+from userharbor_sqlalchemy.__main__ import Progress, main
+from userharbor_sqlalchemy.maintenance import Purged
 
 PAST = datetime(2020, 1, 1)
 SHELL = [sys.executable, "-m", "userharbor_sqlalchemy"]
@@ -125,7 +127,7 @@ def test_a_purge_shows_a_bar_on_a_terminal(
         shown += chunk
     os.close(controller)
     assert done.returncode == 0
-    assert b"\r[##############################] 100% of 5 tokens\r\n" in shown
+    assert b"\r[##############################] 100%\r\n" in shown
     assert shown.endswith(b"removed: sessions 3, e-mail verifications 0, password resets 0\r\n")
 
 
@@ -172,17 +174,20 @@ def test_tables_that_are_missing_are_an_error(
     [
         ([], "required: COMMAND"),
         (["purge"], "required: STORE"),
-        (["purge", "nonsense"], "neither MODULE:NAME nor a database URL"),
+        (["purge", "nonsense"], "STORE is neither MODULE:NAME nor a database URL"),
         (["purge", "no_such_module:store"], "No module named 'no_such_module'"),
         (["purge", "json:store"], "has no attribute 'store'"),
-        (["purge", "json:dumps"], "is not a SQLAlchemyUserStore"),
-        (["purge", "nosuch://localhost/x"], "nosuch"),
+        (["purge", "json:dumps"], "dumps of json is not a SQLAlchemyUserStore"),
+        (["purge", "nosuch://localhost/x"], "can't use this URL: "),
+        (["purge", "oracle+oracledb://localhost/x"], "can't use this URL: No module named"),
         (["purge", "sqlite:///no/such/file.db"], "there is no file no/such/file.db"),
         (["check", "sqlite:///no/such/file.db"], "there is no file no/such/file.db"),
-        (["purge", "--batch-size", "0", "sqlite://"], "0 is not from 1 to 10000 rows"),
-        (["purge", "--batch-size", "many", "sqlite://"], "invalid"),
-        (["purge", "--expired-for", "-1", "sqlite://"], "-1 is not from 0 to 36500 days"),
-        (["purge", "--expired-for", "nan", "sqlite://"], "nan is not from 0 to 36500 days"),
+        (["check", "postgresql://u:p@rt:sesame@host:5432/db"], "SQLAlchemy can't parse it"),
+        (["check", "postgresql:u:sesame@host/db"], "No module named 'postgresql'"),
+        (["purge", "--batch-size", "0", "sqlite://"], "batch_size=0 is not from 1 to 10000"),
+        (["purge", "--batch-size", "many", "sqlite://"], "invalid int value"),
+        (["purge", "--expired-for", "-1", "sqlite://"], "is in the future"),
+        (["purge", "--expired-for", "nan", "sqlite://"], "NaN"),
     ],
 )
 def test_wrong_arguments_are_named(
@@ -192,7 +197,54 @@ def test_wrong_arguments_are_named(
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
-    assert reason in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert reason in printed
+    assert "sesame" not in printed
+
+
+@pytest.mark.parametrize("command", ["check", "purge", "sync-username-keys"])
+def test_a_file_that_is_missing_is_not_made(command: str, tmp_path: Path) -> None:
+    """Also where the store is named by its module."""
+    (tmp_path / "accounts.py").write_text(APPLICATION.format(url="sqlite:///typo.db"))
+    done = subprocess.run(
+        [*SHELL, command, "accounts:store"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "there is no file typo.db" in done.stderr
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_module_that_can_not_be_imported_is_named(tmp_path: Path) -> None:
+    """Whatever it raises."""
+    (tmp_path / "broken.py").write_text("import os\nos.environ['NO_SUCH_KEY']\n")
+    done = subprocess.run(
+        [*SHELL, "check", "broken:store"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "broken: KeyError: 'NO_SUCH_KEY'" in done.stderr
+
+
+class Stream(StringIO):
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
+    """Rows that came meanwhile, or that another purge took, do not spoil it."""
+    for is_terminal, shown in (
+        (False, "50% of 4 tokens looked at\n100% of 4 tokens looked at\n" * 2),
+        (True, f"\r[{'#' * 15}{'.' * 15}]  50%\r[{'#' * 30}] 100%" * 2 + f"\r[{'#' * 30}] 100%\n"),
+    ):
+        stream = Stream(is_terminal)
+        progress = Progress(stream, every=0)
+        for looked_at in (2, 4, 2, 6):
+            progress(looked_at, 4, Purged())
+        progress.end()
+        assert stream.getvalue() == shown
 
 
 def test_names_that_collide_need_a_human(

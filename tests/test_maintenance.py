@@ -114,6 +114,19 @@ def test_a_live_session_that_is_locked_is_not_waited_for(
         assert store.purge_expired().sessions == rows
 
 
+@pytest.mark.backends("postgresql")
+def test_times_that_python_can_not_hold_are_purged_or_kept(store: Store, db: Database) -> None:
+    """The database compares; a row that was made by hand does not stop a purge for good."""
+    store.create_user(new_user())
+    for number, expiry in enumerate(("-infinity", "infinity", "20000-01-01")):
+        with db.main.begin() as connection:
+            connection.exec_driver_sql(
+                f"INSERT INTO userharbor_sessions VALUES ('{number}', 'jane', '{expiry}')"
+            )
+    assert store.purge_expired() == Purged(sessions=1)
+    assert db.count("userharbor_sessions") == 2
+
+
 def test_a_purge_is_not_part_of_a_transaction(store: Store) -> None:
     """It commits each batch, which a block could not take back."""
     with (

@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
+from sqlalchemy.schema import SchemaItem
 
 from userharbor_sqlalchemy import register_user_model
 
@@ -135,7 +136,7 @@ def mapped_by_us() -> Model:
     return register_user_model(Plain, table, table_prefix="mapped_by_us_")
 
 
-def user_table(name: str, metadata: MetaData, **options: Any) -> Table:
+def user_table(name: str, metadata: MetaData, *more: SchemaItem, **options: Any) -> Table:
     return Table(
         name,
         metadata,
@@ -144,6 +145,7 @@ def user_table(name: str, metadata: MetaData, **options: Any) -> Table:
         Column("email", String(320), nullable=False, unique=True),
         Column("password_hash", String(512), nullable=False),
         Column("verified", Boolean, nullable=False, default=False),
+        *more,
         **options,
     )
 

@@ -5,27 +5,28 @@ import importlib
 import os
 import sys
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, TextIO
 
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from .dialects import engine_options, missing_file
 from .errors import UsernamesCollideError
-from .maintenance import LARGEST_BATCH, Purged
+from .maintenance import Purged
+from .paging import LARGEST_PAGE
 from .store import SQLAlchemyUserStore
 
 DONE, FOUND, MISUSED, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
-DESCRIPTION = """\
-Look after the database of a UserHarbor store.
-
-STORE is what your application uses, as MODULE:NAME (myapp.accounts:store), or the URL of a
-database with the built-in tables (sqlite:///users.db)."""
+DESCRIPTION = "Look after the database of a UserHarbor store."
 
 EPILOG = f"""\
+STORE is what your application uses, as MODULE:NAME (myapp.accounts:store), or the URL of a
+database with the built-in tables (sqlite:///users.db).
+
 exit codes: {DONE} done, nothing found; {FOUND} something was found that needs you;
 {MISUSED} wrong arguments; {FAILED} the database refused or is out of reach;
 {INTERRUPTED} interrupted"""
@@ -47,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(FOUND, str(error))
     except SQLAlchemyError as error:
         reason = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        return _fail(FAILED, str(reason.args[-1]).partition("\n")[0])
+        return _fail(FAILED, str([reason, *reason.args][-1]).partition("\n")[0])
+    except BrokenPipeError:  # of `check | head`, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FOUND
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, "interrupted; run it again for the rest")
 
@@ -58,10 +62,16 @@ class Misused(Exception):
 
 def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     """Remove expired tokens."""
-    before = datetime.now(timezone.utc) - options.expired_for
-    purged = store.purge_expired(
-        before=before, batch_size=options.batch_size, progress=Progress(sys.stderr)
-    )
+    progress, kept = Progress(sys.stderr), options.expired_for
+    try:
+        before = datetime.now(timezone.utc) - timedelta(days=kept) if kept else None
+        purged = store.purge_expired(
+            before=before, batch_size=options.batch_size, progress=progress
+        )
+    except (ValueError, OverflowError) as error:
+        raise Misused(str(error)) from None
+    finally:
+        progress.end()
     print(f"removed: {purged}")
     return DONE
 
@@ -74,14 +84,14 @@ def sync_username_keys(store: SQLAlchemyUserStore[Any], options: argparse.Namesp
 
 def create_tables(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     """Make the tables that are missing."""
-    inspector = inspect(store.bind)
-    missing = [
-        table.fullname
-        for table in store.metadata.sorted_tables
-        if not inspector.has_table(table.name, table.schema)
-    ]
+    made: list[str] = []
+
+    def note(*_: object, tables: Iterable[Table], **__: object) -> None:
+        made.extend(table.fullname for table in tables)
+
+    event.listen(store.metadata, "after_create", note, once=True)
     store.metadata.create_all(store.bind)
-    print(f"made {', '.join(missing)}" if missing else "no table was missing")
+    print(f"made {', '.join(made)}" if made else "no table was missing")
     return DONE
 
 
@@ -99,23 +109,34 @@ class Progress:
 
     WIDTH = 30
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, every: float | None = None) -> None:
         self._stream = stream
         self._is_terminal = stream.isatty()
-        self._every = 0.1 if self._is_terminal else 10.0
+        self._every = every if every is not None else 0.1 if self._is_terminal else 10.0
         self._last = time.monotonic()
 
     def __call__(self, looked_at: int, total: int, purged: Purged) -> None:
-        done = looked_at >= total
-        if time.monotonic() - self._last < self._every and not (done and self._is_terminal):
-            return
-        self._last = time.monotonic()
-        share = min(1.0, looked_at / total) if total else 1.0
+        if time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            # Tokens that are added meanwhile are looked at as well.
+            self._show(min(1.0, looked_at / total) if total else 1.0, total)
+
+    def end(self) -> None:
+        """Leave a full bar on a line of its own."""
         if self._is_terminal:
-            bar = ("#" * round(self.WIDTH * share)).ljust(self.WIDTH, ".")
-            self._stream.write(f"\r[{bar}] {share:4.0%} of {total} tokens")
-        self._stream.write("\n" if done or not self._is_terminal else "")
+            self._bar(1.0)
+            self._stream.write("\n")
+
+    def _show(self, share: float, total: int) -> None:
+        if self._is_terminal:
+            self._bar(share)
+        else:
+            self._stream.write(f"{share:.0%} of {total} tokens looked at\n")
         self._stream.flush()
+
+    def _bar(self, share: float) -> None:
+        bar = ("#" * round(self.WIDTH * share)).ljust(self.WIDTH, ".")
+        self._stream.write(f"\r[{bar}] {share:4.0%}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,66 +149,60 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (purge, sync_username_keys, create_tables, check):
         one = commands.add_parser(
-            command.__name__.replace("_", "-"), help=command.__doc__, description=command.__doc__
+            command.__name__.replace("_", "-"),
+            help=command.__doc__,
+            description=command.__doc__,
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         one.add_argument("store", metavar="STORE", help="MODULE:NAME, or the URL of a database")
         one.set_defaults(command=command)
         if command is purge:
             one.add_argument(
                 "--expired-for",
-                type=_days,
-                default=timedelta(),
+                type=float,
+                default=0.0,
                 metavar="DAYS",
                 help="remove only what expired at least so long ago (default: all that expired)",
             )
             one.add_argument(
                 "--batch-size",
-                type=_batch_size,
+                type=int,
                 default=1000,
                 metavar="ROWS",
-                help=f"look at so many at a time, up to {LARGEST_BATCH} (default: 1000)",
+                help=f"look at so many at a time, up to {LARGEST_PAGE} (default: 1000)",
             )
     return parser
 
 
-def _days(argument: str) -> timedelta:
-    days = float(argument)
-    if not 0 <= days <= 36_500:
-        raise argparse.ArgumentTypeError(f"{argument} is not from 0 to 36500 days")
-    return timedelta(days=days)
-
-
-def _batch_size(argument: str) -> int:
-    rows = int(argument)
-    if not 1 <= rows <= LARGEST_BATCH:
-        raise argparse.ArgumentTypeError(f"{argument} is not from 1 to {LARGEST_BATCH} rows")
-    return rows
-
-
 def _store(target: str, *, may_make_file: bool) -> SQLAlchemyUserStore[Any]:
-    if "://" not in target:
-        return _imported(target)
+    store = _made(target) if "://" in target else _imported(target)
+    if (path := missing_file(store.bind.engine.url)) and not may_make_file:
+        raise Misused(f"there is no file {path}; create-tables makes one")
+    return store
+
+
+def _made(target: str) -> SQLAlchemyUserStore[Any]:
     try:
         url = make_url(target)
-        engine = create_engine(url, **engine_options(url))
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise Misused(f"no database URL: {error}") from None
-    if (path := missing_file(url)) and not may_make_file:
-        raise Misused(f"there is no file {path}; create-tables makes one")
-    return SQLAlchemyUserStore(sessionmaker(engine))
+        return SQLAlchemyUserStore(sessionmaker(create_engine(url, **engine_options(url))))
+    except (NoSuchModuleError, ImportError) as error:
+        raise Misused(f"can't use this URL: {error}") from None
+    except (ArgumentError, ValueError):
+        # Its text may quote the password, the more so as that is often what is misspelled.
+        raise Misused("can't use this URL: SQLAlchemy can't parse it") from None
 
 
 def _imported(target: str) -> SQLAlchemyUserStore[Any]:
     module, _, name = target.partition(":")
     if not module or not name:
-        raise Misused(f"{target} is neither MODULE:NAME nor a database URL")
-    sys.path.insert(0, os.getcwd())
+        raise Misused("STORE is neither MODULE:NAME nor a database URL")
     try:
         store = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise Misused(f"{target}: {error}") from None
+    except Exception as error:
+        raise Misused(f"{module}: {type(error).__name__}: {error}") from error
     if not isinstance(store, SQLAlchemyUserStore):
-        raise Misused(f"{target} is not a SQLAlchemyUserStore")
+        raise Misused(f"{name} of {module} is not a SQLAlchemyUserStore")
     return store
 
 

@@ -4,8 +4,10 @@ Purging and the rest of what an operator does stands in maintenance.py.
 """
 
 from collections.abc import Iterator
+from warnings import catch_warnings, simplefilter
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SAWarning
 
 from .check_rows import token_findings, user_findings
 from .check_schema import SchemaCheck
@@ -13,27 +15,35 @@ from .connections import Connections
 from .dialects import cost_of_transactions
 from .models import ATTRIBUTES, UserModel
 from .tables import Tables
+from .users import Users
 
 
-def findings(connections: Connections, model: UserModel, tables: Tables) -> Iterator[str]:
+def findings(
+    connections: Connections, model: UserModel, users: Users, tables: Tables
+) -> Iterator[str]:
     """Each finding as a line that says what to do. Nothing is changed or locked."""
     wanted = {table: list(table.columns) for table in vars(tables).values() if table is not None}
     wanted[tables.users] = [model.columns[name] for name in ATTRIBUTES if name in model.columns]
 
-    def look(connection: Connection) -> tuple[dict[str, list[str]], list[str], str | None]:
-        schema = SchemaCheck(connection)
+    def look(connection: Connection) -> tuple[tuple[dict[str, list[str]], list[str]], str | None]:
+        # SQLAlchemy warns of indexes that it can't reflect, those on expressions: not ours.
+        with catch_warnings():
+            simplefilter("ignore", SAWarning)
+            return compared(SchemaCheck(connection)), cost_of_transactions(connection)
+
+    def compared(schema: SchemaCheck) -> tuple[dict[str, list[str]], list[str]]:
         missing = {table.key: schema.missing(table, wanted[table]) for table in wanted}
         whole = [table for table in wanted if not missing[table.key]]
         differing = [line for table in whole for line in schema.differing(table, wanted[table])]
-        return missing, differing, cost_of_transactions(connection)
+        return missing, differing
 
-    missing, differing, cost = connections.read(look)
+    (missing, differing), cost = connections.read(look)
     for lines in missing.values():
         yield from lines
     yield from differing
     keys = tables.username_keys
     if not missing[tables.users.key] and (keys is None or not missing[keys.key]):
-        yield from user_findings(connections, model, keys)
+        yield from user_findings(connections, model, users, keys)
     for table in (tables.sessions, tables.email_verifications, tables.password_resets):
         if not missing[table.key]:
             yield from token_findings(connections, table, one_a_user=table is not tables.sessions)

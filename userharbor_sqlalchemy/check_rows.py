@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Table, func, literal, select
 
 from .connections import Connections
 from .models import UserModel
-from .paging import pages
-from .values import username_key
+from .paging import count_of, pages
+from .users import Users
+from .values import USERNAME_LENGTH, is_storable_key, username_key
 
 PAGE_SIZE = 1000
 EXAMPLES = 3
@@ -38,11 +39,13 @@ class Some:
 
 
 def user_findings(
-    connections: Connections, model: UserModel, username_keys: Table | None
+    connections: Connections, model: UserModel, users: Users, username_keys: Table | None
 ) -> Iterator[str]:
     """Users without their key, with names that collide, or with an e-mail lookups can't find."""
     username, email = model.columns["username"], model.columns["email"]
-    rows = select(username.label("username"), email.label("email")).where(username.is_not(None))
+    rows = select(username.label("username"), email.label("email")).where(
+        username.is_not(None), *users.is_one
+    )
     key: ColumnElement[str]
     if username_keys is None:
         key, named = model.columns["username_key"], username
@@ -58,10 +61,12 @@ def user_findings(
     for page in pages(connections, rows, username, lambda row: row.username, PAGE_SIZE):
         for row in page:
             name = row.username
-            if row.key != username_key(name):
+            if row.key != username_key(name) and is_storable_key(
+                username_key(name), USERNAME_LENGTH
+            ):
                 without_key.add(name)
                 spellings.setdefault(username_key(name), []).append(name)
-            if row.email != row.email.lower():
+            if row.email is not None and row.email != row.email.lower():
                 with_capitals.add(name)
     table = model.table.name
     if without_key.count:
@@ -100,7 +105,7 @@ def token_findings(connections: Connections, table: Table, *, one_a_user: bool) 
     now = datetime.now(timezone.utc)
     expires_at = table.c.expires_at
     forgotten = select(func.count()).where(expires_at < literal(now - PURGE_DUE, expires_at.type))
-    if count := connections.all(forgotten, {})[0][0]:
+    if count := count_of(connections, forgotten):
         yield f"{table.name}: {count} rows expired over a day ago: `purge` removes them"
     if one_a_user:
         several = (

@@ -6,14 +6,17 @@ Each finding is a line that says what to do. What is looked for in rows stands i
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, inspect
-from sqlalchemy.dialects import mysql
+from sqlalchemy import Column, Connection, DateTime, String, Table, inspect
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
-from .dialects import folding_columns
+from .dialects import folding_columns, unique_columns
 from .models import is_unique
 
-ADD = "`create-tables` or a migration makes it"
+ADD = "a migration adds it (docs/upgrading.md has the steps)"
+
+
+Columns = tuple[str | None, ...]
 
 
 class SchemaCheck:
@@ -28,10 +31,10 @@ class SchemaCheck:
         """The table, or which of its `columns` are missing; without them its rows can't be read."""
         schema = self._schemas.get(table.schema, table.schema)
         if not self._inspector.has_table(table.name, schema):
-            return [f"{table.name}: the table is missing: {ADD}"]
+            return [f"{table.name}: the table is missing: `create-tables` or a migration makes it"]
         there = {column["name"] for column in self._inspector.get_columns(table.name, schema)}
         return [
-            f"{table.name}.{column.name}: the column is missing: a migration adds it"
+            f"{table.name}.{column.name}: the column is missing: {ADD}"
             for column in columns
             if column.name not in there
         ]
@@ -57,45 +60,56 @@ class SchemaCheck:
                         f"{name}: its collation takes texts for one that differ in case or accent:"
                         " a migration gives it a binary one"
                     )
+        ours = {column.name for column in columns}
         for index in table.indexes:
             wanted = tuple(column.name for column in index.columns)
-            ours = {column.name for column in columns}
-            if not index.unique and ours.issuperset(wanted) and wanted[0] not in indexed:
+            if index.unique or not wanted or not ours.issuperset(wanted):
+                continue
+            if wanted[0] not in indexed:
                 yield f"{table.name}: the index {index.name} is missing: {ADD}"
-        for key in self._missing_foreign_keys(table, schema):
-            yield f"{table.name}.{key}: no foreign key with ON DELETE CASCADE: a migration adds it"
+        for key in sorted(self._missing_foreign_keys(table, schema) & ours):
+            yield f"{table.name}.{key}: no foreign key with ON DELETE CASCADE: {ADD}"
 
-    def _indexes(self, table: str, schema: str | None) -> tuple[set[tuple[str, ...]], set[str]]:
+    def _indexes(self, table: str, schema: str | None) -> tuple[set[Columns], set[str | None]]:
         """What is unique, and the columns that an index begins with."""
         primary = self._inspector.get_pk_constraint(table, schema)["constrained_columns"]
         constraints = self._inspector.get_unique_constraints(table, schema)
-        indexes = [
-            (tuple(name for name in index["column_names"] if name is not None), index["unique"])
+        whole = [
+            index
             for index in self._inspector.get_indexes(table, schema)
+            if None not in index["column_names"]
+            and not any(option.endswith("_where") for option in index.get("dialect_options", {}))
         ]
-        unique = {tuple(primary), *(tuple(each["column_names"]) for each in constraints)}
-        unique |= {columns for columns, is_unique in indexes if is_unique}
-        return unique, {each[0] for each in unique.union(dict(indexes)) if each}
+        unique: set[Columns] = {
+            tuple(primary),
+            *(tuple(each["column_names"]) for each in constraints),
+        }
+        unique |= {tuple(index["column_names"]) for index in whole if index["unique"]}
+        unique |= unique_columns(self._connection, table, schema)
+        every = unique | {tuple(index["column_names"]) for index in whole}
+        return unique, {columns[0] for columns in every if columns}
 
-    def _missing_foreign_keys(self, table: Table, schema: str | None) -> list[str]:
+    def _missing_foreign_keys(self, table: Table, schema: str | None) -> set[str]:
         there = {
             tuple(key["constrained_columns"])
             for key in self._inspector.get_foreign_keys(table.name, schema)
             if key.get("options", {}).get("ondelete") == "CASCADE"
         }
-        return sorted(
+        return {
             key.column_keys[0]
             for key in table.foreign_key_constraints
             if key.ondelete == "CASCADE" and tuple(key.column_keys) not in there
-        )
+        }
 
 
 def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
     wanted, holds = getattr(column.type, "length", None), getattr(found, "length", None)
     if isinstance(column.type, String) and wanted and holds and holds < wanted:
         return f"holds {holds} characters, not {wanted}: a migration widens it"
-    if column.name == "expires_at" and _digits(found) < 6:
+    if isinstance(column.type, DateTime) and _digits(found) < 6:
         return "loses microseconds: a migration gives it six digits of them"
+    if isinstance(found, postgresql.TIMESTAMP) and not found.timezone:
+        return "takes times as the session's time zone says: a migration gives it a time zone"
     return None
 
 

@@ -175,18 +175,18 @@ class Connections:
         """Do `work` outside any block of ours, again where the database gave it up."""
         bind = self._binds.of_session(reads=reads)
         if isinstance(bind, Connection):
-            return self._on_connection(bind, work, single=single)
+            return self._on_connection(bind, work, single=single, reads=reads)
         if single:
             return retried(lambda: one_statement(bind, work, reads=reads), reads=reads)
         return retried(lambda: unit(bind, work, self._binds.no_op))
 
     def _on_connection(
-        self, connection: Connection, work: Callable[[Connection], T], *, single: bool
+        self, connection: Connection, work: Callable[[Connection], T], *, single: bool, reads: bool
     ) -> T:
         """Do `work` on the connection that the session is bound to; end nothing of its owner's."""
         if single and dialects.is_autocommit(connection):
             return work(connection)
-        with within(connection, self._binds.no_op):
+        with within(connection, None if reads else self._binds.no_op):
             return work(connection)
 
     @contextmanager

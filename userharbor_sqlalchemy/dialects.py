@@ -104,7 +104,7 @@ _FOLDING = {
     "sqlite": """
         SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
         JOIN pragma_index_xinfo(list.name, coalesce(:schema, 'main')) AS part
-        WHERE part.name IS NOT NULL AND part.coll <> 'BINARY'
+        WHERE part.name IS NOT NULL AND part.coll <> 'BINARY' AND list."unique"
     """,
 }
 _FOLDING["mariadb"] = _FOLDING["mysql"]
@@ -118,11 +118,33 @@ def folding_columns(connection: Connection, table: str, schema: str | None) -> s
     return set(connection.scalars(text(query), {"table": table, "schema": schema}))
 
 
+def unique_columns(
+    connection: Connection, table: str, schema: str | None
+) -> set[tuple[str | None, ...]]:
+    """What SQLite holds to be unique in a CREATE TABLE that SQLAlchemy can't read."""
+    if connection.dialect.name != "sqlite":
+        return set()
+    rows = connection.execute(
+        text(
+            """
+            SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
+            JOIN pragma_index_info(list.name, coalesce(:schema, 'main')) AS part
+            WHERE list."unique" AND NOT list.partial
+            GROUP BY list.name HAVING count(*) = 1
+            """
+        ),
+        {"table": table, "schema": schema},
+    )
+    return {(name,) for (name,) in rows}
+
+
 def missing_file(url: URL) -> str | None:
     """The path of SQLite's database file, if it is not there and connecting would make it."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.query.get("uri"):
+    path = (url.database or "").removeprefix("file:").partition("?")[0]
+    in_memory = path in ("", ":memory:") or url.query.get("mode") == "memory"
+    if url.get_backend_name() != "sqlite" or in_memory or os.path.exists(path):
         return None
-    return None if url.database == ":memory:" or os.path.exists(url.database) else url.database
+    return path
 
 
 def engine_options(url: URL) -> dict[str, str]:

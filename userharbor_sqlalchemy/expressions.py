@@ -43,18 +43,16 @@ def _compile_bytewise(element: identical, compiler: SQLCompiler, **kw: Any) -> s
     )
 
 
-class _name_of(ColumnElement[Any]):
-    """The name of a table where a statement takes an expression."""
+class _table_of(FunctionElement[Any]):
+    """`_table_of(column)`: the name of its table where a statement takes an expression."""
 
-    inherit_cache = False
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
+    inherit_cache = True
 
 
-@compiles(_name_of)
-def _compile_name(element: _name_of, compiler: SQLCompiler, **kw: Any) -> str:
-    return compiler.process(element.table, asfrom=True, **kw)
+@compiles(_table_of)
+def _compile_table(element: _table_of, compiler: SQLCompiler, **kw: Any) -> str:
+    (column,) = element.clauses
+    return compiler.process(column.table, asfrom=True, **kw)
 
 
 def delete_by_key(table: Table) -> Delete:
@@ -62,9 +60,9 @@ def delete_by_key(table: Table) -> Delete:
 
     MySQL and MariaDB would read a small table whole, and wait for each row that is locked.
     """
-    statement = delete(table)
+    statement, name = delete(table), _table_of(*table.primary_key)
     for dialect in ("mysql", "mariadb"):
-        statement = statement.prefix_with(_name_of(table), dialect=dialect).with_hint(
+        statement = statement.prefix_with(name, dialect=dialect).with_hint(
             "FORCE INDEX (PRIMARY)", dialect_name=dialect
         )
     return statement

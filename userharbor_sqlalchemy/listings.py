@@ -13,12 +13,11 @@ from userharbor.interfaces import UserT, UserToken
 from .connections import Connections
 from .expressions import identical
 from .lookups import Lookup
-from .paging import pages
+from .paging import check_size, count_of, pages
 from .tables import Tables
 from .users import Users
 from .values import (
     TOKEN_HASH_LENGTH,
-    USERNAME_LENGTH,
     as_naive_utc,
     is_storable,
 )
@@ -41,12 +40,13 @@ class ListingMethods(Generic[UserT]):
             .where(users.is_named)
             .order_by(sessions.c.expires_at.desc(), sessions.c.token_hash)
         )
-        self._delete_other_sessions = delete(sessions).where(
-            sessions.c.username == users.owner,
-            not_(identical(sessions.c.token_hash, given_token_hash)),
+        self._delete_sessions = delete(sessions).where(sessions.c.username == users.owner)
+        self._delete_other_sessions = self._delete_sessions.where(
+            not_(identical(sessions.c.token_hash, given_token_hash))
         )
-        self._count_users = select(func.count()).select_from(users.table).where(*users.is_one)
-        self._select_users = lookup.select.where(users.username.is_not(None), *users.is_one)
+        is_user = (users.username.is_not(None), *users.is_one)
+        self._count_users = select(func.count()).select_from(users.table).where(*is_user)
+        self._select_users = lookup.select.where(*is_user)
 
     def list_sessions(self, username: str) -> list[UserToken]:
         """Return the user's sessions, expired or not, that which lasts longest first.
@@ -66,26 +66,24 @@ class ListingMethods(Generic[UserT]):
 
         All of them where none of them has this hash.
         """
-        kept = token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else ""
-        return self._connections.execute(
-            self._delete_other_sessions, {**self._users.named(username), "given_token_hash": kept}
-        )
+        parameters = {**self._users.named(username), "given_token_hash": token_hash}
+        if not is_storable(token_hash, TOKEN_HASH_LENGTH):
+            return self._connections.execute(self._delete_sessions, parameters)
+        return self._connections.execute(self._delete_other_sessions, parameters)
 
     def count_users(self) -> int:
         """Return how many users there are."""
-        (count,) = self._connections.all(self._count_users, {})[0]
-        return int(count)
+        return count_of(self._connections, self._count_users)
 
     def iter_users(self, *, after: str | None = None, page_size: int = 1000) -> Iterator[UserT]:
         """Iterate over all users, as lookups return them, in the database's order of usernames.
 
         Reads `page_size` of them at a time, each page by itself, as it is by then; `after` is the
-        name to go on behind. `ValueError` for a `page_size` below 1, `InvalidUsernameError` for
-        an `after` that no column can hold.
+        name to go on behind. `ValueError` for a `page_size` that is not from 1 to 10,000,
+        `InvalidUsernameError` for an `after` that no column can hold.
         """
-        if page_size < 1:
-            raise ValueError(f"page_size={page_size} is below 1")
-        if after is not None and not is_storable(after, USERNAME_LENGTH):
+        check_size("page_size", page_size)
+        if after is not None and not is_storable(after, len(after)):
             raise InvalidUsernameError("Username can't be stored")
         walk = pages(
             self._connections,

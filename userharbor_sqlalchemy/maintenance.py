@@ -6,20 +6,19 @@ The core removes an expired token only when its owner comes back.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Any
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Table, bindparam, case, func, select
 from sqlalchemy.exc import InvalidRequestError
 
 from .check import findings
 from .connections import Connections
 from .expressions import delete_by_key
 from .models import UserModel
-from .paging import pages
+from .paging import check_size, count_of, pages
 from .tables import Tables
-from .values import as_naive_utc, as_utc
-
-LARGEST_BATCH = 10_000
-"""Tokens that one DELETE names at most; databases limit the parameters of a statement."""
+from .users import Users
+from .values import as_utc
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,12 @@ class Purged:
 class MaintenanceMethods:
     """What an operator asks of a store, beside the protocol."""
 
-    def __init__(self, connections: Connections, model: UserModel, tables: Tables) -> None:
+    def __init__(
+        self, connections: Connections, model: UserModel, users: Users, tables: Tables
+    ) -> None:
         self._connections = connections
         self._model = model
+        self._users = users
         self._tables = tables
         self._token_tables = {
             "sessions": ExpiringTable(connections, tables.sessions),
@@ -66,15 +68,14 @@ class MaintenanceMethods:
         with how many rows were looked at by then, how many there were at the start, and what
         was removed by then.
 
-        `ValueError` for a `before` in the future or a `batch_size` that is not from 1 to 10,000,
-        `InvalidRequestError` of SQLAlchemy's within `transaction()`.
+        `ValueError` for a `before` in the future or before the year 1000, or a `batch_size` that
+        is not from 1 to 10,000, `InvalidRequestError` of SQLAlchemy's within `transaction()`.
         """
         now = datetime.now(timezone.utc)
         limit = now if before is None else as_utc(before)
         if limit > now:
             raise ValueError(f"before={before} is in the future; tokens of then are live now")
-        if not 1 <= batch_size <= LARGEST_BATCH:
-            raise ValueError(f"batch_size={batch_size} is not from 1 to {LARGEST_BATCH}")
+        check_size("batch_size", batch_size)
         if self._connections.in_transaction:
             raise InvalidRequestError(
                 "purge_expired() commits each batch; it can't be called within transaction()"
@@ -97,7 +98,7 @@ class MaintenanceMethods:
         a day ago, or of which a user has more than one; an engine whose `transaction()` costs
         extra. Nothing is changed or locked; each user and token is read.
         """
-        return findings(self._connections, self._model, self._tables)
+        return findings(self._connections, self._model, self._users, self._tables)
 
 
 class ExpiringTable:
@@ -108,27 +109,28 @@ class ExpiringTable:
         token_hash, expires_at = table.c.token_hash, table.c.expires_at
         self._count = select(func.count()).select_from(table)
         self._key = token_hash
-        self._select = select(*table.c["token_hash", "expires_at"])
+        limit = bindparam("limit", type_=expires_at.type)
+        is_expired = case((expires_at < limit, 1), else_=0).label("is_expired")
+        columns: list[ColumnElement[Any]] = [token_hash, is_expired]
+        self._select = select(*columns)
         # By their keys: a range would lock the live rows within it on MySQL. And by their
         # expiry again, which may have been put off since it was read.
         self._delete = delete_by_key(table).where(
             token_hash.in_(bindparam("expired", expanding=True)),
-            expires_at < bindparam("limit", type_=expires_at.type),
+            expires_at < limit,
         )
 
     def count(self) -> int:
         """How many tokens there are."""
-        (count,) = self._connections.all(self._count, {})[0]
-        return int(count)
+        return count_of(self._connections, self._count)
 
     def purge(self, limit: datetime, batch_size: int) -> Iterator[tuple[int, int]]:
         """Remove what expired before `limit`; for each batch, how many rows it had and lost."""
-        naive_limit = as_naive_utc(limit)
-        rows = pages(
-            self._connections, self._select, self._key, lambda row: row.token_hash, batch_size
-        )
-        for page in rows:
-            expired = [row.token_hash for row in page if as_naive_utc(row.expires_at) < naive_limit]
+        rows = self._select.params(limit=limit)
+        for page in pages(
+            self._connections, rows, self._key, lambda row: row.token_hash, batch_size
+        ):
+            expired = [row.token_hash for row in page if row.is_expired]
             removed = 0
             if expired:
                 parameters = {"expired": expired, "limit": limit}

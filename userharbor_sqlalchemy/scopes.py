@@ -54,21 +54,26 @@ def own_transaction(
 
 
 @contextmanager
-def within(connection: Connection, no_op: Delete) -> Iterator[None]:
-    """A savepoint where the connection's owner has begun a transaction, else one of ours."""
+def within(connection: Connection, no_op: Delete | None) -> Iterator[None]:
+    """A savepoint where the connection's owner has begun a transaction, else one of ours.
+
+    Without `no_op`, nothing is written within.
+    """
     if with_transactions(connection).in_transaction():
         with savepoint(connection, no_op):
             yield
     else:
         with connection.begin():
-            dialects.lock_database(connection, no_op)
+            if no_op is not None:
+                dialects.lock_database(connection, no_op)
             yield
 
 
 @contextmanager
-def savepoint(connection: Connection, no_op: Delete) -> Iterator[None]:
+def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
     """A savepoint of the transaction that `connection` is in."""
-    dialects.lock_database(connection, no_op)
+    if no_op is not None:
+        dialects.lock_database(connection, no_op)
     nested = connection.begin_nested()
     try:
         yield

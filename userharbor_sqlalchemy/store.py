@@ -122,7 +122,7 @@ class SQLAlchemyUserStore(
         RoleMethods.__init__(self, connections, users, roles, tables)
         PermissionMethods.__init__(self, connections, users, roles, tables)
         ListingMethods.__init__(self, connections, users, lookup, tables)
-        MaintenanceMethods.__init__(self, connections, model, tables)
+        MaintenanceMethods.__init__(self, connections, model, users, tables)
 
     @property
     def bind(self) -> Engine | Connection:
