@@ -67,6 +67,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and do not skip, a test of databases none of which was asked for."""
+    without = [item for item in items if _has_no_database(item)]
+    if without:
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if not _has_no_database(item)]
+
+
+def _has_no_database(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("skip")
+    return mark is not None and "empty parameter set" in mark.kwargs.get("reason", "")
+
+
 _MISSING = pytest.StashKey[set[str]]()
 
 

@@ -35,10 +35,19 @@ REFUSED: list[Callable[[Store], object]] = [
 ]
 
 
+BESIDE_THE_PROTOCOL: list[Callable[[Store], object]] = [
+    lambda store: store.list_sessions("user100001"),
+    lambda store: store.remove_other_sessions("user100001", "user100001"),
+    lambda store: next(store.iter_users(after="user100001", page_size=10)),
+]
+
+
 def call_all(store: Store) -> None:
     for method, call in CALLS:
         if method not in ("list_roles", "list_permissions"):  # they are about all rows
             call(store, "jane")
+    for call_beside in BESIDE_THE_PROTOCOL:
+        call_beside(store)
     for refused in REFUSED:
         with suppress(UserHarborError, KeyError):
             refused(store)

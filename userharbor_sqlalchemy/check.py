@@ -1,4 +1,4 @@
-"""A look at the database of a store: what is missing, what differs, what was left to lie.
+"""A look at the database of a store: what is missing, what differs, what was left behind.
 
 Purging and the rest of what an operator does stands in maintenance.py.
 """

@@ -1,5 +1,6 @@
 """Typical uses of the public names, for mypy and pyright: that they are accepted, and as what."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,10 @@ from sqlalchemy.orm import (
 )
 from typing_extensions import assert_type
 from userharbor import UserHarbor
-from userharbor.interfaces import EmailSender, UserStore
+from userharbor.interfaces import EmailSender, UserStore, UserToken
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata, register_user_model
+from userharbor_sqlalchemy.maintenance import Purged
 
 engine = create_engine("sqlite://")
 Factory = sessionmaker(engine)
@@ -77,6 +79,12 @@ def own_model(sender: EmailSender, token: str) -> None:
     store = SQLAlchemyUserStore(Factory, user_model=AppUser, user_mapper=to_public_from_model)
     assert_type(store, SQLAlchemyUserStore[Public])
     assert_type(store.sync_username_keys(), int)
+    assert_type(store.purge_expired(), Purged)
+    assert_type(store.list_sessions("jane"), list[UserToken])
+    assert_type(store.remove_other_sessions("jane", token), int)
+    assert_type(store.iter_users(after="jane"), Iterator[Public])
+    assert_type(store.count_users(), int)
+    assert_type(store.check(), Iterator[str])
     harbor = UserHarbor("secret", store=store, email_sender=sender)
     assert_type(harbor.get_current_user(token), Public)
 
