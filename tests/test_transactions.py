@@ -236,7 +236,7 @@ def test_a_block_after_a_joined_one_is_the_stores_own_again(store: Store, db: Da
 
 def test_a_connection_in_autocommit_is_refused_to_join(store: Store, db: Database) -> None:
     """There is no transaction to take part in."""
-    with db.main.connect() as connection:
+    with db.engine().connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"), store.transaction(connection):
             raise AssertionError("the block began")
@@ -515,7 +515,7 @@ def test_a_driver_that_begins_nothing_is_told_to(db: Database) -> None:
 
 def test_a_connection_in_autocommit_holds_no_block(db: Database) -> None:
     """A session that is bound to it may read and write by single statements."""
-    with db.main.connect() as connection:
+    with db.engine().connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         store = SQLAlchemyUserStore(sessionmaker(connection))
         store.remove_session("none")
