@@ -18,14 +18,7 @@ THREADS = (1, 4, 16)
 
 def threads(backend: Backend, rounds: int) -> dict[str, Section]:
     """Seconds for each read of all threads together; a third as many rounds, of half a second."""
-    sections = {"threads": _with_pool(backend, rounds, max(THREADS))}
-    if backend.name == "sqlite":
-        sections["threads, pool_size=1"] = _with_pool(backend, rounds, 1)
-    return sections
-
-
-def _with_pool(backend: Backend, rounds: int, size: int) -> Section:
-    options = {"pool_size": size, "max_overflow": 0}
+    options = {"pool_size": max(THREADS), "max_overflow": 0}
     engines = [backend.engine(**options), backend.engine(**options)]
     metadata.create_all(engines[0])
     both = stores(*engines)
@@ -39,7 +32,7 @@ def _with_pool(backend: Backend, rounds: int, size: int) -> Section:
     both[OURS].delete_user("jane")
     for engine in engines:
         engine.dispose()
-    return section
+    return {"threads": section}
 
 
 def _reads_a_second(store: UserStore[Any], number: int, seconds: float = 0.5) -> float:
