@@ -243,8 +243,19 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
         progress = Progress(stream, every=0)
         for looked_at in (2, 4, 2, 6):
             progress(looked_at, 4, Purged())
-        progress.end()
+        progress.end(full=True)
         assert stream.getvalue() == shown
+
+
+def test_the_bar_of_a_purge_that_fails_stays_as_it_was() -> None:
+    """And is none if there was none; what comes after it stands on a line of its own."""
+    stream = Stream(is_terminal=True)
+    Progress(stream, every=0).end(full=False)
+    assert stream.getvalue() == ""
+    progress = Progress(stream, every=0)
+    progress(1, 2, Purged())
+    progress.end(full=False)
+    assert stream.getvalue().endswith("]  50%\n")
 
 
 def test_names_that_collide_need_a_human(

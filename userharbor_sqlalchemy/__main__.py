@@ -63,6 +63,7 @@ class Misused(Exception):
 def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     """Remove expired tokens."""
     progress, kept = Progress(sys.stderr), options.expired_for
+    purged = None
     try:
         before = datetime.now(timezone.utc) - timedelta(days=kept) if kept else None
         purged = store.purge_expired(
@@ -71,7 +72,7 @@ def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     except (ValueError, OverflowError) as error:
         raise Misused(str(error)) from None
     finally:
-        progress.end()
+        progress.end(full=purged is not None)
     print(f"removed: {purged}")
     return DONE
 
@@ -114,6 +115,7 @@ class Progress:
         self._is_terminal = stream.isatty()
         self._every = every if every is not None else 0.1 if self._is_terminal else 10.0
         self._last = time.monotonic()
+        self._is_shown = False
 
     def __call__(self, looked_at: int, total: int, purged: Purged) -> None:
         if time.monotonic() - self._last >= self._every:
@@ -121,10 +123,11 @@ class Progress:
             # Tokens that are added meanwhile are looked at as well.
             self._show(min(1.0, looked_at / total) if total else 1.0, total)
 
-    def end(self) -> None:
-        """Leave a full bar on a line of its own."""
-        if self._is_terminal:
+    def end(self, *, full: bool) -> None:
+        """Leave the bar, `full` or as it was shown last, on a line of its own."""
+        if self._is_terminal and full:
             self._bar(1.0)
+        if self._is_terminal and self._is_shown:
             self._stream.write("\n")
 
     def _show(self, share: float, total: int) -> None:
@@ -135,6 +138,7 @@ class Progress:
         self._stream.flush()
 
     def _bar(self, share: float) -> None:
+        self._is_shown = True
         bar = ("#" * round(self.WIDTH * share)).ljust(self.WIDTH, ".")
         self._stream.write(f"\r[{bar}] {share:4.0%}")
 
