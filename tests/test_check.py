@@ -268,6 +268,21 @@ def test_users_whom_lookups_miss_are_found(fresh: Database) -> None:
     assert "1 user ('joe') with capitals in the e-mail address" in findings[2]
 
 
+def test_a_collation_that_folds_keys_does_not_confuse_a_look(fresh: Database) -> None:
+    """MariaDB's default one takes the key "josé" for "jose"; it was a KeyError."""
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main), SHAPES["with_username_key"]())
+    store.metadata.create_all(fresh.main)
+    for name, key in (("jose", "wrong"), ("x", "josé")):
+        change(
+            fresh,
+            "INSERT INTO keyed_users (username, username_key, email, password_hash, verified)"
+            f" VALUES ('{name}', '{key}', '{name}@example.org', 'x', true)",
+        )
+    findings = [finding for finding in store.check() if finding.startswith("keyed_users: ")]
+    assert len(findings) == 1
+    assert "2 users ('jose', 'x') without the right username_key" in findings[0]
+
+
 def test_users_without_a_row_in_the_table_of_keys_are_found(fresh: Database) -> None:
     """Until they are synced; two that collide are named together."""
     model = SHAPES["documented"]()

@@ -92,8 +92,10 @@ def _collisions(
     for start in range(0, len(keys), PAGE_SIZE):
         some = keys[start : start + PAGE_SIZE]
         for row in connections.all(keyed.where(key.in_(some)), {}):
-            if row.username not in spellings[row.key]:
-                spellings[row.key].append(row.username)
+            # A collation may have folded another key into the answer.
+            names = spellings.get(row.key)
+            if names is not None and row.username not in names:
+                names.append(row.username)
     for names in spellings.values():
         if len(names) > 1:
             same = _quoted(sorted(names))
