@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from calls import CALLS
 from databases import Database
 from samples import EXPIRES_AT, new_token, new_user
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from userharbor.exceptions import UnknownPermissionError, UnknownRoleError
+from userharbor.exceptions import UnknownPermissionError, UnknownRoleError, UserHarborError
 
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
 Store = SQLAlchemyUserStore[User]
 
@@ -548,6 +549,53 @@ def test_what_a_listener_sets_for_the_transaction_holds_for_reads_too(db: Databa
     store = SQLAlchemyUserStore(sessionmaker(engine))
     with pytest.raises(DBAPIError, match="does not exist"):
         store.get_user_by_username("jane")
+
+
+@pytest.mark.backends("postgresql")
+@pytest.mark.parametrize("level", [None, "REPEATABLE READ"])
+def test_what_the_pool_s_listener_begins_is_gone_on_with(db: Database, level: str | None) -> None:
+    """SQLAlchemy does not know of that transaction; a tenant may be set for it, and only for it."""
+    engine = db.engine(**({"isolation_level": level} if level else {}))
+
+    def choose(connection: Any, *_: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL search_path TO tenant")
+
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA tenant"))
+        connection.execute(text("SET LOCAL search_path TO tenant"))
+        metadata.create_all(connection)
+    event.listen(engine, "checkout", choose)
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    try:
+        for _, call in CALLS:
+            call(store, "jane")
+        store.create_user(new_user())
+        with store.transaction():
+            store.add_session(new_token("s"))
+        assert db.read("SELECT token_hash FROM tenant.userharbor_sessions") == [("s",)]
+        assert usernames(db) == []
+    finally:
+        event.remove(engine, "checkout", choose)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA tenant CASCADE"))
+
+
+@pytest.mark.backends("postgresql")
+def test_a_connection_is_given_back_as_it_was(db: Database) -> None:
+    """Outside of the store, its transactions are transactions, whatever a call met with."""
+    engine = db.engine(pool_size=1, max_overflow=0)
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_role("admin")
+    with pytest.raises(UserHarborError):
+        store.create_role("admin")
+    event.listen(engine, "before_cursor_execute", _refuse)
+    with pytest.raises(AssertionError):
+        store.list_roles()
+    event.remove(engine, "before_cursor_execute", _refuse)
+    with engine.connect() as connection:
+        connection.execute(text("DELETE FROM userharbor_roles"))
+    assert store.list_roles() == {"admin"}
 
 
 def test_a_thread_within_the_context_may_open_a_block_of_its_own(

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, CursorResult, Executable, Row
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session, scoped_session
 
-from . import dialects
 from .binds import Bind, Binds
 from .blocks import Block, innermost_block
+from .isolation import is_autocommit
 from .retry import ATTEMPTS, retried, was_rolled_back
 from .scopes import one_statement, own_transaction, savepoint, unit, with_transactions, within
 from .withheld import without_values
@@ -184,7 +184,7 @@ class Connections:
         self, connection: Connection, work: Callable[[Connection], T], *, single: bool, reads: bool
     ) -> T:
         """Do `work` on the connection that the session is bound to; end nothing of its owner's."""
-        if single and dialects.is_autocommit(connection):
+        if single and is_autocommit(connection):
             return work(connection)
         with within(connection, None if reads else self._binds.no_op):
             return work(connection)

@@ -1,14 +1,22 @@
 """What differs between databases: the only place that asks for a dialect's name or driver.
 
-What they spell differently stands in expressions.py, column types in tables.py.
+What they spell differently stands in expressions.py, column types in tables.py, and how a
+level is set in isolation.py.
 """
 
 import os
 from contextlib import suppress
 
 from sqlalchemy import URL, Connection, Dialect, Executable, text
-from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
+
+from .isolation import (
+    Autocommit,
+    driver_connection,
+    is_autocommit,
+    isolation_level,
+    set_isolation_level,
+)
 
 
 def enforces_foreign_keys(dialect: Dialect) -> bool:
@@ -16,25 +24,16 @@ def enforces_foreign_keys(dialect: Dialect) -> bool:
     return dialect.name != "sqlite"
 
 
-def is_autocommit(connection: Connection) -> bool:
-    """Whether `connection` was told to commit each statement by itself.
-
-    The driver's own flag does not tell: recipes that emit BEGIN themselves set it too.
-    """
-    return _isolation_level(connection) == "AUTOCOMMIT"
-
-
-def autocommit_if_free(connection: Connection) -> None:
-    """Let `connection` commit each statement by itself where that costs no message.
+def free_autocommit(connection: Connection) -> Autocommit | None:
+    """What lets `connection` commit each statement by itself, where that costs no message.
 
     psycopg and psycopg2 save two round trips of three by it; to MySQL's and MariaDB's
     drivers it would be six messages. Not where the application listens for the begin of a
-    transaction: it may say there whose rows are to be seen.
+    transaction, or has begun one: it may say there whose rows are to be seen.
     """
-    if connection.dialect.driver not in ("psycopg", "psycopg2") or connection.dispatch.begin:
-        return
-    if not is_autocommit(connection):
-        _set_isolation_level(connection, "AUTOCOMMIT")
+    if not _is_psycopg(connection) or connection.dispatch.begin or is_autocommit(connection):
+        return None
+    return None if _is_begun(connection) else Autocommit(connection)
 
 
 def prepare_transaction(connection: Connection) -> None:
@@ -43,23 +42,26 @@ def prepare_transaction(connection: Connection) -> None:
     Above READ COMMITTED, who waited for a lock would read from a snapshot older than it.
     """
     if connection.dialect.name == "postgresql":
-        _set_isolation_level(connection, "READ COMMITTED")
+        if not _is_begun(connection):
+            set_isolation_level(connection, "READ COMMITTED")
     elif is_autocommit(connection) and not _is_mysql(connection):
         sqlite = connection.dialect.name == "sqlite"
-        _set_isolation_level(connection, "SERIALIZABLE" if sqlite else "READ COMMITTED")
+        set_isolation_level(connection, "SERIALIZABLE" if sqlite else "READ COMMITTED")
 
 
-def begin_in_autocommit(connection: Connection) -> None:
-    """Begin by a statement where `connection` commits each statement by itself still.
+def begin_by_statement(connection: Connection) -> None:
+    """Begin where `connection` commits each statement by itself still, in one message, not six.
 
-    For MySQL and MariaDB, that is one message where another isolation level would be six.
+    Where a listener has begun, let the transaction be one at READ COMMITTED.
     """
     if _is_mysql(connection) and is_autocommit(connection):
         connection.exec_driver_sql("START TRANSACTION")
+    elif isolation_level(connection) != "READ COMMITTED" and _is_begun(connection):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
 def roll_back_in_autocommit(connection: Connection) -> None:
-    """End what `begin_in_autocommit` began: SQLAlchemy may leave out a ROLLBACK in AUTOCOMMIT."""
+    """End what `begin_by_statement` began: SQLAlchemy may leave out a ROLLBACK in AUTOCOMMIT."""
     if _is_mysql(connection) and is_autocommit(connection):
         with suppress(DBAPIError):
             connection.exec_driver_sql("ROLLBACK")
@@ -71,7 +73,7 @@ def read_committed(connection: Connection) -> None:
     Costs MySQL and MariaDB a message; a transaction that begins with a locking read can do
     without.
     """
-    if _is_mysql(connection) and _isolation_level(connection) != "READ COMMITTED":
+    if _is_mysql(connection) and isolation_level(connection) != "READ COMMITTED":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
@@ -84,7 +86,7 @@ def lock_database(connection: Connection, no_op: Executable) -> None:
     """
     if connection.dialect.name == "sqlite":
         connection.execute(no_op)
-        if not getattr(connection.connection.dbapi_connection, "in_transaction", True):
+        if not getattr(driver_connection(connection), "in_transaction", True):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
@@ -161,7 +163,7 @@ def cost_of_transactions(connection: Connection) -> str | None:
         if connection.dialect.skip_autocommit_rollback:
             return None
         return "skip_autocommit_rollback=True saves a message a call"
-    if _isolation_level(connection) != "READ COMMITTED":
+    if isolation_level(connection) != "READ COMMITTED":
         return 'isolation_level="READ COMMITTED" saves a message each'
     return None
 
@@ -170,27 +172,16 @@ def _is_mysql(connection: Connection) -> bool:
     return connection.dialect.name in ("mysql", "mariadb")
 
 
-def _isolation_level(connection: Connection) -> str | None:
-    options = connection.get_execution_options()
-    # What create_engine(isolation_level=...) was given has no public name.
-    return options.get("isolation_level") or getattr(
-        connection.dialect, "_on_connect_isolation_level", None
-    )
+def _is_psycopg(connection: Connection) -> bool:
+    return connection.dialect.driver in ("psycopg", "psycopg2")
 
 
-def _set_isolation_level(connection: Connection, level: IsolationLevel) -> None:
-    """Set the level until `connection` is given back, and notice a dead connection as it is.
+def _is_begun(connection: Connection) -> bool:
+    """Whether a listener of the pool's has begun a transaction that SQLAlchemy does not know of."""
+    if not _is_psycopg(connection):
+        return False
+    return driver_connection(connection).info.transaction_status in _IN_TRANSACTION
 
-    SQLAlchemy lets the driver's own error through here, and the dead connection stay.
-    """
-    errors = connection.dialect.loaded_dbapi.Error
-    try:
-        connection.execution_options(isolation_level=level)
-    except errors as error:
-        connection.invalidate()
-        died = error
-    else:
-        return
-    raise DBAPIError.instance(
-        None, None, died, errors, connection_invalidated=True, dialect=connection.dialect
-    )
+
+# PQTRANS_INTRANS and PQTRANS_INERROR of libpq.
+_IN_TRANSACTION = (2, 3)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Delete, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from . import dialects
+from .isolation import is_autocommit
 
 T = TypeVar("T")
 
@@ -20,9 +21,12 @@ def one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: boo
     """Have `work` issue one statement on a connection of `engine`; commit it unless it `reads`."""
     with engine.connect() as connection:
         _keep_settings(connection)
-        dialects.autocommit_if_free(connection)
+        autocommit = dialects.free_autocommit(connection)
+        if autocommit is not None:
+            with autocommit:
+                return work(connection)
         result = work(connection)
-        if not (reads or dialects.is_autocommit(connection)):
+        if not (reads or is_autocommit(connection)):
             connection.commit()
         return result
 
@@ -44,7 +48,7 @@ def own_transaction(
         with connection.begin():
             if read_committed:
                 dialects.read_committed(connection)
-            dialects.begin_in_autocommit(connection)
+            dialects.begin_by_statement(connection)
             dialects.lock_database(connection, no_op)
             try:
                 yield connection
@@ -87,7 +91,7 @@ def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
 
 def with_transactions(connection: Connection) -> Connection:
     """`connection`, unless it is in AUTOCOMMIT: `InvalidRequestError`."""
-    if dialects.is_autocommit(connection):
+    if is_autocommit(connection):
         raise InvalidRequestError(
             "a connection in AUTOCOMMIT can't hold a transaction to join: give the session's"
             " bind, or the connection, another isolation level"
