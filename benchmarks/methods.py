@@ -25,7 +25,7 @@ def _query(table: str, key: str, *columns: str) -> Select[Any]:
     return select(*(found[column] for column in columns)).where(found[key] == _KEY)
 
 
-_QUERIES = {
+QUERIES = {
     "get_session": _query(
         "userharbor_sessions", "token_hash", "username", "token_hash", "expires_at"
     ),
@@ -52,12 +52,12 @@ def methods(backend: Backend, rounds: int) -> dict[str, Section]:
             (
                 method,
                 {
-                    CORE: _by_core(engines[2], query),
+                    CORE: by_core(engines[2], query),
                     DRIVER: _by_driver(alone, connection, query),
                     **{name: _of_jane(getattr(store, method)) for name, store in both.items()},
                 },
             )
-            for method, query in _QUERIES.items()
+            for method, query in QUERIES.items()
         ],
         CORE,
         rounds,
@@ -82,7 +82,7 @@ def _of_jane(method: Callable[[str], object]) -> Callable[[str], object]:
     return lambda _: method("jane")
 
 
-def _by_core(engine: Engine, query: Select[Any]) -> Callable[[str], object]:
+def by_core(engine: Engine, query: Select[Any]) -> Callable[[str], object]:
     """A statement that was made beforehand, on a connection of the pool."""
 
     def call(_: str) -> object:

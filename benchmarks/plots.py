@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .methods import CORE
 from .report import Results, sections
 from .stores import OLD, OURS
 
@@ -12,6 +13,7 @@ matplotlib: Any = import_module("matplotlib")
 pyplot: Any = import_module("matplotlib.pyplot")
 
 COLOURS = {OURS: "#2563a8", OLD: "#c8792b"}
+OTHER = "#999999"
 
 
 def draw(results: Results, folder: Path) -> None:
@@ -76,7 +78,7 @@ def _floor(found: dict[str, Any]) -> Any:
     figure, panels = _panels(found, 2.6, "Microseconds a call")
     for panel, section in zip(panels, found.values(), strict=True):
         bars = {
-            f"{row}, {contender}": (taken["microseconds"][1], COLOURS.get(contender, "#999999"))
+            f"{row}, {contender}": (taken["microseconds"][1], COLOURS.get(contender, OTHER))
             for row, contenders in section["rows"].items()
             for contender, taken in contenders.items()
         }
@@ -90,12 +92,12 @@ def _threads(found: dict[str, Any]) -> Any:
     """Reads a second of all threads together."""
     figure, panels = _panels(found, 3, "Reads a second by threads on one engine")
     for panel, section in zip(panels, found.values(), strict=True):
-        for store, colour in COLOURS.items():
+        for one in (CORE, *COLOURS):
             reads = [
-                1e6 / contenders[store]["microseconds"][1]
-                for contenders in section["rows"].values()
+                1e6 / contenders[one]["microseconds"][1] for contenders in section["rows"].values()
             ]
-            panel.plot(list(section["rows"]), reads, marker="o", color=colour, label=store)
+            colour = COLOURS.get(one, OTHER)
+            panel.plot(list(section["rows"]), reads, marker="o", color=colour, label=one)
         panel.set_ylim(bottom=0)
     panels[0].legend(frameon=False)
     return figure
