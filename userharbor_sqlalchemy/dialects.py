@@ -78,15 +78,17 @@ def read_committed(connection: Connection) -> None:
 
 
 def lock_database(connection: Connection, no_op: Executable) -> None:
-    """Take SQLite's one write lock, by a write that matches no row, and wait for it if need be.
+    """Take SQLite's one write lock, and wait for it if need be.
 
-    Without it a transaction that has read before it writes fails at once where another
-    writes too, and a SAVEPOINT would begin, and its release commit, a transaction of its
-    own: the driver emits BEGIN before a write only, and none at all if it is told to.
+    In a transaction that is begun, a write takes it that matches no row. Without it a
+    transaction that has read before it writes fails at once where another writes too, and a
+    SAVEPOINT would begin, and its release commit, a transaction of its own: the driver emits
+    BEGIN before a write only, and none at all if it is told to.
     """
     if connection.dialect.name == "sqlite":
-        connection.execute(no_op)
-        if not getattr(driver_connection(connection), "in_transaction", True):
+        if getattr(driver_connection(connection), "in_transaction", True):
+            connection.execute(no_op)
+        else:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -1,7 +1,7 @@
 """What statements stand in: a transaction of the store's own, a savepoint, or neither.
 
-`no_op` is a write that matches no row: SQLite's write lock is taken with it. Whose connection
-it is, and which of these a call needs, stands in connections.py.
+`no_op` is a write that matches no row: within a transaction, SQLite's write lock is taken with
+it. Whose connection it is, and which of these a call needs, stands in connections.py.
 """
 
 from collections.abc import Callable, Iterator
