@@ -165,8 +165,9 @@ def test_a_limit_in_the_future_is_refused(store: Store) -> None:
 
 
 @pytest.mark.races
-def test_purges_and_logins_at_once(store: Store, db: Database) -> None:
+def test_purges_and_logins_at_once(db: Database) -> None:
     """Two purgers, and sessions that are added, refreshed and removed: no error, none lost."""
+    store = SQLAlchemyUserStore(sessionmaker(db.engine()))
     fill(store, expired=400, live=50)
     sessions = store.metadata.tables["userharbor_sessions"]
     purgers = [

@@ -66,9 +66,10 @@ def test_no_statement_reads_a_table_from_end_to_end(
     db: Database, make: Callable[[sessionmaker[Session]], Store]
 ) -> None:
     """Of no method, alone and in a block, also where it looks for what stood in its way."""
-    store = make(sessionmaker(db.main))
-    with filled(db.main, store.metadata.sorted_tables, 100_000):
-        with explained(db.main) as plans:
+    engine = db.engine()
+    store = make(sessionmaker(engine))
+    with filled(engine, store.metadata.sorted_tables, 100_000):
+        with explained(engine) as plans:
             call_all(store)
             with store.transaction():
                 call_all(store)
