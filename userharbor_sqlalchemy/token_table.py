@@ -173,7 +173,7 @@ class TokenTable:
         # locking one would lock gaps on MySQL.
         in_transaction = self._connections.in_transaction
         select_hashes = self._select_hashes_locked if in_transaction else self._select_hashes
-        hashes = connection.scalars(select_hashes, {"given_username": owner}).all()
+        hashes = [row[0] for row in connection.execute(select_hashes, {"given_username": owner})]
         for superseded in hashes[1:]:
             connection.execute(self._delete, {"given_token_hash": superseded})
         replaced = (
