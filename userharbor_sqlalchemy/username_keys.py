@@ -6,7 +6,7 @@ How a user is found by a key stands in users.py.
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, exists, false, insert, select
+from sqlalchemy import Column, Connection, Table, bindparam, delete, exists, false, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from .dialects import enforces_foreign_keys, lock_database
@@ -34,6 +34,9 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
         .order_by(username)
         .limit(BATCH_SIZE)
     )
+    taken = select(keys.c.username_key, keys.c.username).where(
+        keys.c.username_key.in_(bindparam("keys", expanding=True))
+    )
     added, collisions = 0, list[tuple[str, str]]()
     names = connection.scalars(missing).all()
     while names:
@@ -42,8 +45,9 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
             for name in names
             if is_storable_key(username_key(name), USERNAME_LENGTH)
         }
-        taken = select(keys.c.username_key, keys.c.username).where(keys.c.username_key.in_(by_key))
-        owners: dict[str, str] = by_key | {row[0]: row[1] for row in connection.execute(taken)}
+        owners: dict[str, str] = by_key | {
+            row[0]: row[1] for row in connection.execute(taken, {"keys": list(by_key)})
+        }
         new: list[dict[str, Any]] = []
         for name in names:
             owner = owners.get(username_key(name))
