@@ -6,7 +6,7 @@ Each finding is a line that says what to do. Rows are read by the page, and none
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import ColumnElement, Table, func, literal, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, literal, select
 
 from .connections import Connections
 from .models import UserModel
@@ -87,11 +87,13 @@ def _collisions(
     key: ColumnElement[str],
 ) -> Iterator[str]:
     """Names without their key, by that key, which are another's too."""
-    keyed = select(named.label("username"), key.label("key"))
+    keyed = select(named.label("username"), key.label("key")).where(
+        key.in_(bindparam("keys", expanding=True))
+    )
     keys = list(spellings)
     for start in range(0, len(keys), PAGE_SIZE):
         some = keys[start : start + PAGE_SIZE]
-        for row in connections.all(keyed.where(key.in_(some)), {}):
+        for row in connections.all(keyed, {"keys": some}):
             # A collation may have folded another key into the answer.
             names = spellings.get(row.key)
             if names is not None and row.username not in names:
