@@ -287,9 +287,10 @@ def test_one_connection_is_enough(db: Database) -> None:
     store.delete_user("jane")
 
 
-def test_a_thread_that_inherits_an_open_block_is_refused(store: Store) -> None:
+def test_a_thread_that_inherits_an_open_block_is_refused(store: Store, db: Database) -> None:
     """Its connection can't serve two threads; a thread without the context has its own."""
     outcomes: list[object] = []
+    contexts = [] if db.is_memory else [contextvars.Context()]
 
     def call() -> None:
         try:
@@ -298,11 +299,14 @@ def test_a_thread_that_inherits_an_open_block_is_refused(store: Store) -> None:
             outcomes.append(str(error))
 
     with store.transaction():
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=lambda: context.run(call))
-        thread.start()
-        thread.join()
-    assert "another thread" in str(outcomes[0])
+        store.create_role("admin")
+        for context in (contextvars.copy_context(), *contexts):
+            thread = threading.Thread(target=context.run, args=(call,))
+            thread.start()
+            thread.join()
+    refusal, *seen = outcomes
+    assert "another thread" in str(refusal)
+    assert seen == [False for _ in contexts], "it has seen what is not committed"
 
 
 def test_a_block_may_be_left_in_another_context(store: Store, db: Database) -> None:
