@@ -34,9 +34,8 @@ def main() -> None:
     if arguments.replay:
         results = json.loads(arguments.replay.read_text())
     else:
-        results = {"of": _of(), "databases": {}}
-        for name in arguments.db or NAMES:
-            results["databases"][name] = _measured(name, arguments)
+        databases = {name: _measured(name, arguments) for name in arguments.db or NAMES}
+        results = {"of": _of(), "databases": databases}
     for name, table in report.tables(results).items():
         print(f"## {name}\n\n{table}\n")
     if arguments.json:
@@ -66,10 +65,16 @@ def _arguments() -> argparse.Namespace:
 def _of() -> dict[str, str]:
     packages = ("userharbor-sqlalchemy", "userharbor", "SQLAlchemy", "psycopg", "PyMySQL")
     return {
-        "Python": platform.python_version(),
+        "Python": _python(),
         **{package: version(package) for package in packages},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
     }
+
+
+def _python() -> str:
+    """The version of this Python, and whether it runs threads at once."""
+    has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return platform.python_version() + ("" if has_lock else f" {report.FREE_THREADED}")
 
 
 def _measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .methods import CORE
-from .report import Results, sections
+from .report import Results, sections, suffix
 from .stores import OLD, OURS
 
 # Not installed where types are checked: only drawing takes it.
@@ -17,7 +17,7 @@ OTHER = "#999999"
 
 
 def draw(results: Results, folder: Path) -> None:
-    """One SVG for each section that was measured, named after it."""
+    """One SVG for each section that was measured, named after it as its table is."""
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "userharbor-sqlalchemy", "svg.fonttype": "none"}
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def draw(results: Results, folder: Path) -> None:
         found = sections(results, name)
         if found:
             figure = drawing(found)
-            path = folder / f"{name.replace(' ', '-')}.svg"
+            path = folder / f"{(name + suffix(results)).replace(' ', '-')}.svg"
             figure.savefig(path, metadata={"Date": None})
             pyplot.close(figure)
 

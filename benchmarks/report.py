@@ -12,12 +12,18 @@ Results = Mapping[str, Any]
 
 LABELS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 
+FREE_THREADED = "free-threaded"
+"""How the name of a Python ends that runs threads at once."""
+
 READING = ("get_", "list_", "role_exists", "permission_exists")
 """How the names of the methods begin that only read."""
 
 
 def tables(results: Results) -> dict[str, str]:
-    """The tables of what was measured, by what they show."""
+    """The tables of what was measured, by what they show.
+
+    The names of those that were measured without Python's lock say so.
+    """
     measured = dict.fromkeys(name for each in results["databases"].values() for name in each)
     found = {name: sections(results, name) for name in measured if name != "version"}
     distances = {name: found.pop(name) for name in list(found) if name.startswith("latency")}
@@ -25,7 +31,12 @@ def tables(results: Results) -> dict[str, str]:
     made |= {name: _table(name, each) for name, each in found.items()}
     if distances:
         made["latency"] = _latency(distances)
-    return made
+    return {name + suffix(results): table for name, table in made.items()}
+
+
+def suffix(results: Results) -> str:
+    """What to add to names, so that the results of a free-threaded Python stand beside others."""
+    return f" {FREE_THREADED}" if results["of"]["Python"].endswith(FREE_THREADED) else ""
 
 
 def fill_in(page: Path, results: Results) -> None:
