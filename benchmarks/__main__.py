@@ -72,7 +72,10 @@ def _of() -> dict[str, str]:
 
 
 def _python() -> str:
-    """The version of this Python, and whether it runs threads at once."""
+    """The version of this Python, and whether it ran threads at once.
+
+    Asked for after measuring: a module that is not made for it brings the lock back.
+    """
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
     return platform.python_version() + ("" if has_lock else f" {report.FREE_THREADED}")
 

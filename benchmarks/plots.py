@@ -17,7 +17,7 @@ OTHER = "#999999"
 
 
 def draw(results: Results, folder: Path) -> None:
-    """One SVG for each section that was measured, named after it as its table is."""
+    """One SVG for each section that was measured; its name is that of the table, with hyphens."""
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "userharbor-sqlalchemy", "svg.fonttype": "none"}
     folder.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ def _by_database(found: dict[str, Any], cell: Callable[[Any], str]) -> str:
 
 
 def _by_contender(found: dict[str, Any]) -> str:
-    """For sections where not the two stores are compared."""
+    """For sections that compare others than the two stores, or others beside them."""
     contenders = dict.fromkeys(
         contender
         for section in found.values()
