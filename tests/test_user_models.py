@@ -1,5 +1,6 @@
 """The application's own user model: what may be registered or not, and what lookups return."""
 
+import sys
 import tracemalloc
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from databases import Database
+from racing import race
 from samples import new_token, new_user
 from sqlalchemy import (
     Boolean,
@@ -86,6 +88,27 @@ def test_registering_defines_the_tables_beside_the_model(shape: str) -> None:
     store = SQLAlchemyUserStore(sessionmaker(), user_model=model)
     assert set(metadata_of(model).tables) == tables
     assert store.metadata is metadata_of(model)
+
+
+def test_registering_in_threads_at_once_maps_once() -> None:
+    """As where each of an application's threads makes its store."""
+
+    def round_of_threads() -> None:
+        class AppUser:
+            pass
+
+        table = user_table("app_users", MetaData())
+        outcomes = race([lambda: register_user_model(AppUser, table)] * 8)
+        assert outcomes == [AppUser] * 8
+        assert inspect(AppUser).local_table is table
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            round_of_threads()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_registering_decorates_a_declarative_class() -> None:

@@ -5,6 +5,7 @@ How users are found in its table stands in users.py, what a row becomes in looku
 
 import warnings
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Index, Join, PrimaryKeyConstraint, Table, UniqueConstraint, inspect
@@ -84,12 +85,16 @@ def _from_table(table: Table) -> UserModel:
     return _checked(f"Table {table.name!r}", UserModel(table, dict(table.columns), None))
 
 
+_mapping = Lock()
+
+
 def _from_class(model: type[Any], table: Table | None) -> UserModel:
     name = getattr(model, "__name__", repr(model))
-    mapper = inspect(model, raiseerr=False)
-    if mapper is None and isinstance(model, type) and table is not None:
-        _checked(name, UserModel(table, dict(table.columns), None))
-        mapper = registry(metadata=table.metadata).map_imperatively(model, table)
+    with _mapping:
+        mapper = inspect(model, raiseerr=False)
+        if mapper is None and isinstance(model, type) and table is not None:
+            _checked(name, UserModel(table, dict(table.columns), None))
+            mapper = registry(metadata=table.metadata).map_imperatively(model, table)
     if not isinstance(mapper, Mapper):
         raise TypeError(
             f"{name} is not mapped: register_user_model({name}, table) maps it to its Table"
