@@ -20,7 +20,7 @@ def is_autocommit(connection: Connection) -> bool:
 
 
 def isolation_level(connection: Connection) -> str | None:
-    """The level that the application has given to `connection` or to its engine, if any."""
+    """The level that `connection` or its engine was given, if any."""
     options = connection.get_execution_options()
     # What create_engine(isolation_level=...) was given has no public name.
     return options.get("isolation_level") or getattr(
