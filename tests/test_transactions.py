@@ -1,9 +1,11 @@
 """Blocks, savepoints, and the sessions and connections that an application brings along."""
 
 import contextvars
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from userharbor.exceptions import UnknownPermissionError, UnknownRoleError, UserHarborError
 
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User, isolation, metadata
 
 Store = SQLAlchemyUserStore[User]
 
@@ -600,6 +602,91 @@ def test_a_connection_is_given_back_as_it_was(db: Database) -> None:
     with engine.connect() as connection:
         connection.execute(text("DELETE FROM userharbor_roles"))
     assert store.list_roles() == {"admin"}
+
+
+@pytest.mark.backends("postgresql")
+def test_a_connection_is_given_back_as_it_was_after_an_interrupt(db: Database) -> None:
+    """At each line in turn, as Ctrl-C or a task queue's time limit falls: no AUTOCOMMIT stays."""
+    engine = db.engine(pool_size=1, max_overflow=0)
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    lines = 0
+    for number in range(1, 100):
+        try:
+            with _interrupted_at(number):
+                store.list_roles()
+        except KeyboardInterrupt:
+            lines = number
+        else:
+            break
+        with engine.connect() as connection:
+            connection.execute(text("INSERT INTO userharbor_roles VALUES ('rolled back')"))
+        assert store.list_roles() == set(), f"line {number} of isolation.py"
+    assert 10 < lines < 99
+
+
+@contextmanager
+def _interrupted_at(number: int) -> Iterator[None]:
+    """Raise at the `number`-th line of isolation.py that is reached."""
+    left = number
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != isolation.__file__:
+            return None
+        left -= event == "line"
+        if event == "line" and left == 0:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.backends("postgresql")
+def test_a_query_of_the_pool_s_listener_above_read_committed_is_refused(db: Database) -> None:
+    """The level can't be changed after it; the error says what to do, and to do so helps."""
+
+    def ping(connection: Any, *_: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    engine = db.engine(isolation_level="REPEATABLE READ")
+    event.listen(engine, "checkout", ping)
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    with pytest.raises(InvalidRequestError, match='isolation_level="READ COMMITTED"'):
+        store.create_user(new_user())
+    with pytest.raises(InvalidRequestError, match="SET LOCAL"), store.transaction():
+        raise AssertionError("the block began")
+    assert store.list_roles() == set()
+
+    engine = db.engine(isolation_level="READ COMMITTED")
+    event.listen(engine, "checkout", ping)
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_user(new_user())
+    with store.transaction():
+        store.add_session(new_token("s"))
+    assert usernames(db) == ["jane"]
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 takes autocommit from 3.12 on")
+def test_a_driver_that_commits_no_transaction_is_given_none(db: Database) -> None:
+    """With `autocommit=True`, all was lost that came after a call of several statements."""
+    engine = db.engine(connect_args={"autocommit": True})
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    with pytest.raises(InvalidRequestError, match='isolation_level="AUTOCOMMIT"'):
+        store.create_user(new_user())
+    with pytest.raises(InvalidRequestError), store.transaction():
+        raise AssertionError("the block began")
+    joined = Session(engine)
+    with joined, pytest.raises(InvalidRequestError), store.transaction(joined):
+        raise AssertionError("the block began")
+    store.create_role("admin")
+    assert db.read("SELECT role FROM userharbor_roles") == [("admin",)]
 
 
 def test_a_thread_within_the_context_may_open_a_block_of_its_own(

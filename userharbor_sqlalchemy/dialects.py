@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 from sqlalchemy import URL, Connection, Dialect, Executable, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from .isolation import (
     Autocommit,
@@ -52,12 +52,24 @@ def prepare_transaction(connection: Connection) -> None:
 def begin_by_statement(connection: Connection) -> None:
     """Begin where `connection` commits each statement by itself still, in one message, not six.
 
-    Where a listener has begun, let the transaction be one at READ COMMITTED.
+    Where a listener has begun, let the transaction be one at READ COMMITTED, or
+    `InvalidRequestError`: after a query, PostgreSQL refuses another level.
     """
     if _is_mysql(connection) and is_autocommit(connection):
         connection.exec_driver_sql("START TRANSACTION")
     elif isolation_level(connection) != "READ COMMITTED" and _is_begun(connection):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        try:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        except DBAPIError as error:
+            code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+            if code != _ACTIVE_SQL_TRANSACTION:
+                raise
+        else:
+            return
+        raise InvalidRequestError(
+            "a listener of the pool's has begun a transaction above READ COMMITTED, by a query:"
+            ' make the engine with isolation_level="READ COMMITTED", or begin by a SET LOCAL'
+        )
 
 
 def roll_back_in_autocommit(connection: Connection) -> None:
@@ -84,10 +96,19 @@ def lock_database(connection: Connection, no_op: Executable) -> None:
     transaction that has read before it writes fails at once where another writes too, and a
     SAVEPOINT would begin, and its release commit, a transaction of its own: the driver emits
     BEGIN before a write only, and none at all if it is told to.
+
+    `InvalidRequestError` where the driver would not commit what is begun here.
     """
     if connection.dialect.name == "sqlite":
-        if getattr(driver_connection(connection), "in_transaction", True):
+        driver = driver_connection(connection)
+        if getattr(driver, "in_transaction", True):
             connection.execute(no_op)
+        # From Python 3.12 on: its commit() does nothing then.
+        elif getattr(driver, "autocommit", None) is True:
+            raise InvalidRequestError(
+                "sqlite3 commits no transaction of a connection made with autocommit=True: give"
+                ' create_engine() isolation_level="AUTOCOMMIT" instead'
+            )
         else:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -187,3 +208,6 @@ def _is_begun(connection: Connection) -> bool:
 
 # PQTRANS_INTRANS and PQTRANS_INERROR of libpq.
 _IN_TRANSACTION = (2, 3)
+
+# PostgreSQL's SQLSTATE for a level that is set after a query.
+_ACTIVE_SQL_TRANSACTION = "25001"

@@ -4,11 +4,14 @@ For which databases that is done stands in dialects.py.
 """
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
 
 
 def is_autocommit(connection: Connection) -> bool:
@@ -34,7 +37,7 @@ def set_isolation_level(connection: Connection, level: IsolationLevel) -> None:
 
 
 class Autocommit:
-    """Has the driver commit each statement by itself for a block.
+    """Has the driver commit each statement by itself for a while.
 
     SQLAlchemy's way to tell it takes a tenth of the time of a read.
     """
@@ -44,14 +47,24 @@ class Autocommit:
         self._driver = driver_connection(connection)
         self._before: bool = self._driver.autocommit
 
-    def __enter__(self) -> None:
-        _change(self._connection, lambda: self._set(True))
+    def during(self, work: Callable[[Connection], T]) -> T:
+        """Do `work`. A connection that can't be given back as it was is given up.
 
-    def __exit__(self, *_: object) -> None:
+        So it is where an interrupt falls in between, at whichever line: in AUTOCOMMIT, what
+        the application rolls back on it later would stay.
+        """
+        is_as_before = False
         try:
-            self._set(self._before)
-        except self._connection.dialect.loaded_dbapi.Error:
-            self._connection.invalidate()
+            try:
+                _change(self._connection, lambda: self._set(True))
+                return work(self._connection)
+            finally:
+                with suppress(self._connection.dialect.loaded_dbapi.Error):
+                    self._set(self._before)
+                    is_as_before = True
+        finally:
+            if not is_as_before:
+                self._connection.invalidate()
 
     def _set(self, autocommit: bool) -> None:
         self._driver.autocommit = autocommit

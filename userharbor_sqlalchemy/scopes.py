@@ -23,8 +23,7 @@ def one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: boo
         _keep_settings(connection)
         autocommit = dialects.free_autocommit(connection)
         if autocommit is not None:
-            with autocommit:
-                return work(connection)
+            return autocommit.during(work)
         result = work(connection)
         if not (reads or is_autocommit(connection)):
             connection.commit()
