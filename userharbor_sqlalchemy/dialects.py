@@ -10,13 +10,7 @@ from contextlib import suppress
 from sqlalchemy import URL, Connection, Dialect, Executable, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from .isolation import (
-    Autocommit,
-    driver_connection,
-    is_autocommit,
-    isolation_level,
-    set_isolation_level,
-)
+from .isolation import driver_connection, is_autocommit, isolation_level, set_isolation_level
 
 
 def enforces_foreign_keys(dialect: Dialect) -> bool:
@@ -24,16 +18,16 @@ def enforces_foreign_keys(dialect: Dialect) -> bool:
     return dialect.name != "sqlite"
 
 
-def free_autocommit(connection: Connection) -> Autocommit | None:
-    """What lets `connection` commit each statement by itself, where that costs no message.
+def has_free_autocommit(connection: Connection) -> bool:
+    """Whether `connection` may commit each statement by itself, and that costs no message.
 
     psycopg and psycopg2 save two round trips of three by it; to MySQL's and MariaDB's
     drivers it would be six messages. Not where the application listens for the begin of a
     transaction, or has begun one: it may say there whose rows are to be seen.
     """
-    if not _is_psycopg(connection) or connection.dispatch.begin or is_autocommit(connection):
-        return None
-    return None if _is_begun(connection) else Autocommit(connection)
+    return _is_psycopg(connection) and not (
+        connection.dispatch.begin or is_autocommit(connection) or _is_begun(connection)
+    )
 
 
 def prepare_transaction(connection: Connection) -> None:
@@ -61,8 +55,7 @@ def begin_by_statement(connection: Connection) -> None:
         try:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         except DBAPIError as error:
-            code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-            if code != _ACTIVE_SQL_TRANSACTION:
+            if _ACTIVE_SQL_TRANSACTION not in error_codes(error):
                 raise
         else:
             return
@@ -111,6 +104,14 @@ def lock_database(connection: Connection, no_op: Executable) -> None:
             )
         else:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def error_codes(error: DBAPIError) -> set[str | int]:
+    """How the database names what went wrong: by an SQLSTATE, a number or, on SQLite, a text."""
+    orig = error.orig
+    codes = [getattr(orig, "sqlstate", None), getattr(orig, "pgcode", None)]
+    codes += orig.args[:1] if orig is not None else ()
+    return {code for code in codes if isinstance(code, (str, int))}
 
 
 # What tells the columns of a table whose collation, or type, takes "a" for "A" or "á".

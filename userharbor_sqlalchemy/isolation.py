@@ -36,38 +36,32 @@ def set_isolation_level(connection: Connection, level: IsolationLevel) -> None:
     _change(connection, lambda: connection.execution_options(isolation_level=level))
 
 
-class Autocommit:
-    """Has the driver commit each statement by itself for a while.
+def in_autocommit(connection: Connection, work: Callable[[Connection], T]) -> T:
+    """Do `work` while the driver commits each statement by itself.
 
-    SQLAlchemy's way to tell it takes a tenth of the time of a read.
+    A connection that can't be given back as it was is given up, as where an interrupt falls in
+    between, at whichever line: what the application rolls back on it later would stay.
+
+    SQLAlchemy's way to tell the driver takes a tenth of the time of a read.
     """
+    driver = driver_connection(connection)
+    before: bool = driver.autocommit
+    is_as_before = False
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._driver = driver_connection(connection)
-        self._before: bool = self._driver.autocommit
+    def begin() -> None:
+        driver.autocommit = True
 
-    def during(self, work: Callable[[Connection], T]) -> T:
-        """Do `work`. A connection that can't be given back as it was is given up.
-
-        So it is where an interrupt falls in between, at whichever line: in AUTOCOMMIT, what
-        the application rolls back on it later would stay.
-        """
-        is_as_before = False
+    try:
         try:
-            try:
-                _change(self._connection, lambda: self._set(True))
-                return work(self._connection)
-            finally:
-                with suppress(self._connection.dialect.loaded_dbapi.Error):
-                    self._set(self._before)
-                    is_as_before = True
+            _change(connection, begin)
+            return work(connection)
         finally:
-            if not is_as_before:
-                self._connection.invalidate()
-
-    def _set(self, autocommit: bool) -> None:
-        self._driver.autocommit = autocommit
+            with suppress(connection.dialect.loaded_dbapi.Error):
+                driver.autocommit = before
+                is_as_before = True
+    finally:
+        if not is_as_before:
+            connection.invalidate()
 
 
 def driver_connection(connection: Connection) -> Any:

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from .dialects import error_codes
+
 T = TypeVar("T")
 
 ATTEMPTS = 5
@@ -58,7 +60,4 @@ _ROLLED_BACK = {"40001", "40P01", 1213, 1205, 1020, "database is locked"}
 
 def was_rolled_back(error: DBAPIError) -> bool:
     """Whether the database gave the transaction up in favour of another: trying again may do."""
-    orig = error.orig
-    codes = [getattr(orig, "sqlstate", None), getattr(orig, "pgcode", None)]
-    codes += orig.args[:1] if orig is not None else ()
-    return any(code in _ROLLED_BACK for code in codes if isinstance(code, (str, int)))
+    return not _ROLLED_BACK.isdisjoint(error_codes(error))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Delete, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from . import dialects
-from .isolation import is_autocommit
+from .isolation import in_autocommit, is_autocommit
 
 T = TypeVar("T")
 
@@ -21,9 +21,8 @@ def one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: boo
     """Have `work` issue one statement on a connection of `engine`; commit it unless it `reads`."""
     with engine.connect() as connection:
         _keep_settings(connection)
-        autocommit = dialects.free_autocommit(connection)
-        if autocommit is not None:
-            return autocommit.during(work)
+        if dialects.has_free_autocommit(connection):
+            return in_autocommit(connection, work)
         result = work(connection)
         if not (reads or is_autocommit(connection)):
             connection.commit()
