@@ -5,7 +5,7 @@ from importlib import metadata
 project = "userharbor-sqlalchemy"
 release = metadata.version(project)
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
@@ -22,5 +22,5 @@ default_role = "code"
 
 # The reference has each name of ours that a signature shows; those of others stand elsewhere.
 nitpicky = True
-nitpick_ignore = [("py:class", "userharbor_sqlalchemy.models.ModelT")]
+nitpick_ignore = [("py:class", "userharbor_sqlalchemy.schema.user_model.ModelT")]
 nitpick_ignore_regex = [("py:.*", r"(?!userharbor_sqlalchemy).*")]

@@ -1,6 +1,4 @@
-"""The diagram of docs/architecture.md is that of the imports."""
-
-import re
+"""The rooms of docs/architecture.md are those of the imports."""
 
 import grimp
 from pages import DOCS
@@ -10,15 +8,20 @@ from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 PACKAGE = "userharbor_sqlalchemy"
 
 
-def test_modules_import_from_the_layers_below_them_in_the_diagram() -> None:
-    """A line of it is a layer. Each module stands in one, and none imports the package itself."""
+def test_rooms_and_their_modules_import_only_what_the_diagram_has_below_them() -> None:
+    """A line of it is a room, and `>` a floor within. None imports the package itself."""
     page = Document((DOCS / "architecture.md").read_text(encoding="utf-8"), "architecture.md")
     (diagram,) = FencedCodeBlockLexer("text imports")(page)
-    lines = [re.findall(r"\w+", line) for line in str(diagram.lexemes["source"]).splitlines()]
-    layers = [grimp.Layer(*modules, independent=True) for modules in lines if modules]
+    lines = [line.split() for line in str(diagram.lexemes["source"]).splitlines()]
+    rooms = {room: " ".join(modules).split(">") for room, *modules in lines}
 
     imports = grimp.build_graph(PACKAGE, cache_dir=None)
-    assert imports.find_illegal_dependencies_for_layers(layers, containers={PACKAGE}) == set()
     assert imports.find_modules_that_directly_import(PACKAGE) == set()
-    shown = sorted(f"{PACKAGE}.{module}" for modules in lines for module in modules)
-    assert shown == sorted(imports.find_children(PACKAGE))
+    for container, floors in [
+        (PACKAGE, list(rooms)),
+        *((f"{PACKAGE}.{room}", floors) for room, floors in rooms.items() if any(floors)),
+    ]:
+        layers = [grimp.Layer(*floor.split(), independent=True) for floor in floors]
+        assert not imports.find_illegal_dependencies_for_layers(layers, containers={container})
+        shown = {f"{container}.{module}" for floor in floors for module in floor.split()}
+        assert shown == imports.find_children(container)

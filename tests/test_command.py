@@ -2,7 +2,6 @@
 
 import os
 import pty
-import signal
 import subprocess
 import sys
 from datetime import datetime
@@ -16,7 +15,7 @@ from sqlalchemy.orm import sessionmaker
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 from userharbor_sqlalchemy.__main__ import Progress, main
-from userharbor_sqlalchemy.maintenance import Purged
+from userharbor_sqlalchemy.maintenance.purge import Purged
 
 PAST = datetime(2020, 1, 1)
 SHELL = [sys.executable, "-m", "userharbor_sqlalchemy"]
@@ -292,6 +291,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.orm import sessionmaker
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
+# A shell that starts a program in the background may have it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 engine = create_engine({url(fresh)!r})
 removals = []
 
@@ -300,7 +301,7 @@ def interrupt(connection, cursor, statement, *rest):
     if statement.startswith("DELETE"):
         removals.append(statement)
         if len(removals) == 2:
-            os.kill(os.getpid(), signal.{signal.SIGINT.name})
+            os.kill(os.getpid(), signal.SIGINT)
 
 store = SQLAlchemyUserStore(sessionmaker(engine))
 """)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import sessionmaker
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
-from userharbor_sqlalchemy.maintenance import Purged
+from userharbor_sqlalchemy.maintenance.purge import Purged
 
 Store = SQLAlchemyUserStore[User]
 

@@ -1,8 +1,8 @@
 """A UserHarbor store on SQLAlchemy Core. The public names, and nothing else, live here."""
 
-from .lookups import User
-from .models import register_user_model
+from .schema.tables import metadata
+from .schema.user_model import register_user_model
+from .sql.users import User
 from .store import SQLAlchemyUserStore
-from .tables import metadata
 
 __all__ = ["SQLAlchemyUserStore", "User", "metadata", "register_user_model"]

@@ -9,14 +9,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, TextIO
 
-from sqlalchemy import Table, create_engine, event, make_url
+from sqlalchemy import URL, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
-from .dialects import engine_options, missing_file
+from .engine.database import LARGEST_PAGE
 from .errors import UsernamesCollideError
-from .maintenance import Purged
-from .paging import LARGEST_PAGE
+from .maintenance.purge import Purged
 from .store import SQLAlchemyUserStore
 
 DONE, FOUND, MISUSED, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -181,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _store(target: str, *, may_make_file: bool) -> SQLAlchemyUserStore[Any]:
     store = _made(target) if "://" in target else _imported(target)
-    if (path := missing_file(store.bind.engine.url)) and not may_make_file:
+    if (path := _missing_file(store.bind.engine.url)) and not may_make_file:
         raise Misused(f"there is no file {path}; create-tables makes one")
     return store
 
@@ -189,7 +188,7 @@ def _store(target: str, *, may_make_file: bool) -> SQLAlchemyUserStore[Any]:
 def _made(target: str) -> SQLAlchemyUserStore[Any]:
     try:
         url = make_url(target)
-        return SQLAlchemyUserStore(sessionmaker(create_engine(url, **engine_options(url))))
+        return SQLAlchemyUserStore(sessionmaker(create_engine(url, **_engine_options(url))))
     except (NoSuchModuleError, ImportError) as error:
         raise Misused(f"can't use this URL: {error}") from None
     except (ArgumentError, ValueError):
@@ -208,6 +207,21 @@ def _imported(target: str) -> SQLAlchemyUserStore[Any]:
     if not isinstance(store, SQLAlchemyUserStore):
         raise Misused(f"{name} of {module} is not a SQLAlchemyUserStore")
     return store
+
+
+def _missing_file(url: URL) -> str | None:
+    """The path of SQLite's database file, if it is not there and connecting would make it."""
+    path = (url.database or "").removeprefix("file:").partition("?")[0]
+    in_memory = path in ("", ":memory:") or url.query.get("mode") == "memory"
+    if url.get_backend_name() != "sqlite" or in_memory or os.path.exists(path):
+        return None
+    return path
+
+
+def _engine_options(url: URL) -> dict[str, str]:
+    """The options of an engine whose `transaction()` costs nothing beside its statements."""
+    is_mysql = url.get_backend_name() in ("mysql", "mariadb")
+    return {"isolation_level": "READ COMMITTED"} if is_mysql else {}
 
 
 def _fail(code: int, message: str) -> int:

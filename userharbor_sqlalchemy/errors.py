@@ -1,8 +1,4 @@
-"""The database's refusals as the core's exceptions, each of which says what is wrong.
-
-Which of them is raised is decided where the statement is issued. What a database says that
-the core has no exception for is made presentable in withheld.py.
-"""
+"""The database's refusals as the core's exceptions, each of which says what is wrong."""
 
 from typing import Any
 

@@ -1,46 +1,57 @@
-"""`SQLAlchemyUserStore`: the protocol's four parts on one set of tables and connections."""
+"""`SQLAlchemyUserStore`: every public method, in the order of `userharbor.interfaces`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, overload
+from datetime import datetime
+from typing import Any, Generic, overload
 
 from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
-from userharbor.interfaces import UserT
+from userharbor.exceptions import (
+    InvalidPasswordResetTokenError,
+    InvalidPermissionError,
+    InvalidRoleError,
+    InvalidSessionTokenError,
+    InvalidVerificationTokenError,
+    UnknownPermissionError,
+    UnknownRoleError,
+)
+from userharbor.interfaces import CreateUserRequest, UserT, UserToken
 
-from .accounts import AccountMethods
-from .binds import Binds, SessionFactory
-from .connections import Connections
-from .listings import ListingMethods
-from .lookups import Lookup, User
-from .maintenance import MaintenanceMethods
-from .models import built_in, registered
-from .permissions import PermissionMethods
-from .roles import RoleMethods, role_table
-from .tables import DEFAULT_PREFIX, define_tables
-from .tables import metadata as built_in_metadata
-from .tokens import TokenMethods, verification_table
-from .username_keys import add_missing_keys
-from .users import Users
+from .engine.database import Database
+from .engine.sessions import SessionFactory, Sessions
+from .errors import (
+    PermissionTakenError,
+    ResetTokenTakenError,
+    RoleTakenError,
+    SessionTokenTakenError,
+    VerificationTokenTakenError,
+)
+from .maintenance.check import findings
+from .maintenance.purge import Progress, Purged, purge_expired
+from .schema.tables import DEFAULT_PREFIX, define_tables
+from .schema.tables import metadata as built_in_metadata
+from .schema.user_model import built_in, registered
+from .schema.username_keys import add_missing_keys
+from .sql.accounts import Accounts
+from .sql.grants import Grants, Names, UserPermissions
+from .sql.tokens import TokenTable
+from .sql.users import Lookup, User, Users
 
 AnyModel = type[Any] | Table
 
 
-class SQLAlchemyUserStore(
-    AccountMethods[UserT],
-    TokenMethods,
-    RoleMethods,
-    PermissionMethods,
-    ListingMethods[UserT],
-    MaintenanceMethods,
-):
+class SQLAlchemyUserStore(Generic[UserT]):
     """A `userharbor.interfaces.UserStore` on SQLite, PostgreSQL, MariaDB or MySQL.
 
     Each call works on a connection of the bind of `session_factory()`, and takes effect at
-    once unless it stands in a `transaction()` block. The engine stays the application's. A
+    once unless it is made in a `transaction()` block. The engine stays the application's. A
     store is safe to share between threads; each has its own blocks.
 
-    Times are taken as UTC when they are naive, and come back as naive UTC.
+    A naive time is taken as UTC; times come back as naive UTC, to the microsecond. A username is
+    found, and taken, in any casing. Token hashes, roles and permissions are told apart byte for
+    byte. A text that no column can hold is found by no method. Errors of the database are
+    SQLAlchemy's, without the values of rows.
     """
 
     @overload
@@ -85,21 +96,24 @@ class SQLAlchemyUserStore(
         metadata: MetaData | None = None,
         table_prefix: str = DEFAULT_PREFIX,
     ) -> None:
-        """Define the tables; send no SQL, and leave `session_factory` uncalled.
+        """Define the tables. Sends no SQL and does not call `session_factory`.
 
-        `session_factory` is a `sessionmaker` or a `scoped_session`, or any callable that
-        returns a session.
+        Args:
+            session_factory: A `sessionmaker`, a `scoped_session`, or any callable that returns a
+                session.
+            user_model: The application's own, as `register_user_model` takes it; it is registered
+                unless it was. Without one, users have a table of the store's own.
+            user_mapper: What it returns, a lookup returns. It gets a detached instance of the
+                class with its columns loaded; for a table, the store's own too, the row. Without
+                one, lookups return a `User`.
+            metadata: Where the tables are defined: by default the MetaData of `user_model`, or
+                `userharbor_sqlalchemy.metadata`.
+            table_prefix: What the names of the tables begin with.
 
-        `user_model` is the application's own, as `register_user_model` takes it, and is
-        registered where it was not; without one, users stand in a table of the store's own.
-        `user_mapper` gets what a lookup found, and what it returns is what the lookup
-        returns: for a class, a detached instance of it with its columns loaded; for a table,
-        the store's own too, its row. Without one, lookups return a `User`.
-
-        The tables stand on `metadata`, by default on that of `user_model` or on
-        `userharbor_sqlalchemy.metadata`, and their names begin with `table_prefix`.
-
-        `TypeError` and `ValueError` as `register_user_model` raises them.
+        Raises:
+            TypeError: `user_model` is no model, or lacks an attribute.
+            ValueError: Its username is not unique, it has several tables, or `metadata` is not
+                that of the model.
         """
         if user_model is None:
             metadata = built_in_metadata if metadata is None else metadata
@@ -111,23 +125,67 @@ class SQLAlchemyUserStore(
                 raise ValueError("metadata is not that of user_model, where its tables stand")
         self.metadata: MetaData = model.table.metadata
         """The MetaData that holds every table of this store."""
-        connections = Connections(Binds(session_factory, model.mapper, model.table))
-        self._username_keys = tables.username_keys
-        users = Users(connections, model, tables.username_keys)
+        database = Database(Sessions(session_factory, model.mapper, model.table))
+        users = Users(database, model, tables.username_keys)
+        self._database = database
+        self._model = model
+        self._tables = tables
+        self._users = users
+        self._email_verifications = TokenTable(
+            database,
+            users,
+            tables.email_verifications,
+            invalid=InvalidVerificationTokenError,
+            taken=VerificationTokenTakenError,
+        )
+        self._sessions = TokenTable(
+            database,
+            users,
+            tables.sessions,
+            invalid=InvalidSessionTokenError,
+            taken=SessionTokenTakenError,
+        )
+        self._password_resets = TokenTable(
+            database,
+            users,
+            tables.password_resets,
+            invalid=InvalidPasswordResetTokenError,
+            taken=ResetTokenTakenError,
+        )
         lookup = Lookup(model, user_mapper)
-        roles = role_table(connections, tables)
-        verifications = verification_table(connections, users, tables)
-        AccountMethods.__init__(self, connections, users, lookup, verifications, model, tables)
-        TokenMethods.__init__(self, connections, users, verifications, tables)
-        RoleMethods.__init__(self, connections, users, roles, tables)
-        PermissionMethods.__init__(self, connections, users, roles, tables)
-        ListingMethods.__init__(self, connections, users, lookup, tables)
-        MaintenanceMethods.__init__(self, connections, model, users, tables)
+        self._accounts: Accounts[UserT] = Accounts(
+            database, users, lookup, self._email_verifications, model, tables
+        )
+        self._roles = Names(
+            database,
+            tables.roles.c.role,
+            [tables.user_roles.c.role, tables.role_permissions.c.role],
+            invalid=InvalidRoleError,
+            taken=RoleTakenError,
+            unknown=UnknownRoleError,
+        )
+        self._permissions = Names(
+            database,
+            tables.permissions.c.permission,
+            [tables.role_permissions.c.permission],
+            invalid=InvalidPermissionError,
+            taken=PermissionTakenError,
+            unknown=UnknownPermissionError,
+        )
+        self._user_roles = Grants(database, tables.user_roles, users, self._roles)
+        self._role_permissions = Grants(
+            database, tables.role_permissions, self._roles, self._permissions
+        )
+        self._user_permissions = UserPermissions(
+            database, users, tables.user_roles, tables.role_permissions
+        )
 
     @property
     def bind(self) -> Engine | Connection:
         """The engine or connection that writes go to, for `metadata.create_all(store.bind)`."""
-        return self._connections.bind
+        return self._database.bind
+
+    # Accounts
 
     def transaction(
         self, bind: Session | scoped_session[Any] | Connection | None = None
@@ -137,22 +195,315 @@ class SQLAlchemyUserStore(
         A block within a block is a savepoint. With `bind`, the calls go on that session's
         connection, or on that connection: in a savepoint of it, and committing stays the
         caller's. A block belongs to the thread that opened it.
+
+        Raises:
+            InvalidRequestError: Of SQLAlchemy's, at the end of a block that went on after a
+                statement had failed within: all of it is rolled back. At its start where `bind` is
+                in AUTOCOMMIT.
         """
-        return self._connections.transaction(bind)
+        return self._database.transaction(bind)
+
+    def create_user(self, user: CreateUserRequest) -> None:
+        """Store an unverified user and the e-mail verification, both or neither.
+
+        Texts are stored as they are given; a naive `expires_at` is UTC.
+
+        Raises:
+            InvalidUsernameError: The username is taken in any casing, or no column can hold it.
+            InvalidEmailError: The e-mail is taken, or no column can hold it.
+            InvalidCredentialsError: No column can hold the password hash.
+            InvalidVerificationTokenError: The token hash is taken, or no column can hold it.
+            ValueError: `expires_at` is before the year 1000 or after 9999-12-30.
+
+        What is taken is also an `IntegrityError` of SQLAlchemy's.
+        """
+        self._accounts.create(user)
+
+    def set_user_verified(self, username: str) -> None:
+        """Mark the user's e-mail as verified, if there is such a user."""
+        self._accounts.set_verified(username)
+
+    def delete_user(self, username: str) -> None:
+        """Remove the user, if there is one, with all tokens and granted roles."""
+        self._accounts.delete(username)
+
+    def get_user_by_username(self, username: str) -> UserT | None:
+        """Return the user of this name in any casing, or None."""
+        return self._accounts.by_username(username)
+
+    def get_user_by_email(self, email: str) -> UserT | None:
+        """Return the user of this e-mail, as it is given or in lower case, or None."""
+        return self._accounts.by_email(email)
+
+    def get_password_hash(self, username: str) -> str:
+        """Return the user's password hash.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+        """
+        return self._accounts.password_hash(username)
+
+    def set_password_hash(self, username: str, password_hash: str) -> None:
+        """Replace the user's password hash.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            InvalidCredentialsError: No column can hold the hash.
+        """
+        self._accounts.set_password_hash(username, password_hash)
+
+    # Tokens
+
+    def get_email_verification(self, token_hash: str) -> UserToken | None:
+        """Return the e-mail verification, expired or not, or None.
+
+        `expires_at` is naive UTC, to the microsecond. Within `transaction()` the row and
+        its user's are locked, and no other transaction gets the token until the block ends.
+        """
+        return self._email_verifications.get_to_spend(token_hash)
+
+    def set_email_verification(self, verification: UserToken) -> None:
+        """Store the user's only e-mail verification; those before it are gone.
+
+        A naive `expires_at` is UTC.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            InvalidVerificationTokenError: The hash is taken, or no column can hold it.
+            ValueError: `expires_at` is before the year 1000 or after 9999-12-30.
+        """
+        self._email_verifications.replace(verification)
+
+    def remove_email_verification(self, token_hash: str) -> None:
+        """Remove the e-mail verification if it is there."""
+        self._email_verifications.remove(token_hash)
+
+    def get_session(self, token_hash: str) -> UserToken | None:
+        """Return the session, expired or not, or None. `expires_at` is naive UTC."""
+        return self._sessions.get(token_hash)
+
+    def add_session(self, session: UserToken) -> None:
+        """Store a session beside the user's others.
+
+        A naive `expires_at` is UTC.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            InvalidSessionTokenError: The hash is taken, or no column can hold it.
+            ValueError: `expires_at` is before the year 1000 or after 9999-12-30.
+        """
+        self._sessions.add(session)
+
+    def remove_session(self, token_hash: str) -> None:
+        """Remove the session if it is there."""
+        self._sessions.remove(token_hash)
+
+    def remove_all_sessions(self, username: str) -> None:
+        """Remove all sessions of the user, if there are any."""
+        self._sessions.remove_of_user(username)
+
+    def refresh_session(self, token_hash: str, new_expires_at: datetime) -> None:
+        """Let the session expire at `new_expires_at` (naive: UTC) if it is still there.
+
+        Raises:
+            ValueError: `new_expires_at` is before the year 1000 or after 9999-12-30.
+        """
+        self._sessions.refresh(token_hash, new_expires_at)
+
+    def get_password_reset(self, token_hash: str) -> UserToken | None:
+        """Return the password reset, expired or not, or None.
+
+        `expires_at` is naive UTC, to the microsecond. Within `transaction()` the row and
+        its user's are locked, and no other transaction gets the token until the block ends.
+        """
+        return self._password_resets.get_to_spend(token_hash)
+
+    def set_password_reset(self, reset: UserToken) -> None:
+        """Store the user's only password reset; those before it are gone.
+
+        A naive `expires_at` is UTC.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            InvalidPasswordResetTokenError: The hash is taken, or no column can hold it.
+            ValueError: `expires_at` is before the year 1000 or after 9999-12-30.
+        """
+        self._password_resets.replace(reset)
+
+    def remove_password_reset(self, token_hash: str) -> None:
+        """Remove the password reset if it is there."""
+        self._password_resets.remove(token_hash)
+
+    def remove_password_reset_for_user(self, username: str) -> None:
+        """Remove the user's password reset if there is one."""
+        self._password_resets.remove_of_user(username)
+
+    # Roles
+
+    def create_role(self, role: str) -> None:
+        """Store a role.
+
+        Raises:
+            RoleAlreadyExistsError: It is there; also an `IntegrityError` of SQLAlchemy's.
+            InvalidRoleError: No column can hold the name.
+        """
+        self._roles.create(role)
+
+    def delete_role(self, role: str) -> None:
+        """Remove a role, if it is there, from all users and with its permissions."""
+        self._roles.delete(role)
+
+    def list_roles(self) -> set[str]:
+        """Return all roles."""
+        return self._roles.all()
+
+    def role_exists(self, role: str) -> bool:
+        """Return whether there is such a role."""
+        return self._roles.exists(role)
+
+    def grant_role_to_user(self, username: str, role: str) -> None:
+        """Give the user the role; having it already is as good.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            UnknownRoleError: There is no such role.
+        """
+        self._user_roles.grant(username, role)
+
+    def revoke_role_from_user(self, username: str, role: str) -> None:
+        """Take the role from the user, who may not have it, nor either be there."""
+        self._user_roles.revoke(username, role)
+
+    def get_user_roles(self, username: str) -> set[str]:
+        """Return the user's roles; none if there is no such user."""
+        return self._user_roles.of(username)
+
+    # Permissions
+
+    def create_permission(self, permission: str) -> None:
+        """Store a permission.
+
+        Raises:
+            PermissionAlreadyExistsError: It is there; also an `IntegrityError` of SQLAlchemy's.
+            InvalidPermissionError: No column can hold the name.
+        """
+        self._permissions.create(permission)
+
+    def delete_permission(self, permission: str) -> None:
+        """Remove a permission, if it is there, from all roles."""
+        self._permissions.delete(permission)
+
+    def list_permissions(self) -> set[str]:
+        """Return all permissions."""
+        return self._permissions.all()
+
+    def permission_exists(self, permission: str) -> bool:
+        """Return whether there is such a permission."""
+        return self._permissions.exists(permission)
+
+    def grant_permission_to_role(self, role: str, permission: str) -> None:
+        """Give the role the permission; having it already is as good.
+
+        Raises:
+            UnknownRoleError: There is no such role.
+            UnknownPermissionError: There is no such permission.
+        """
+        self._role_permissions.grant(role, permission)
+
+    def revoke_permission_from_role(self, role: str, permission: str) -> None:
+        """Take the permission from the role, which may not have it, nor either be there."""
+        self._role_permissions.revoke(role, permission)
+
+    def get_role_permissions(self, role: str) -> set[str]:
+        """Return the role's permissions; none if there is no such role."""
+        return self._role_permissions.of(role)
+
+    def get_user_permissions(self, username: str) -> set[str]:
+        """Return the permissions of all the user's roles; none if there is no such user."""
+        return self._user_permissions.of(username)
+
+    # Beside the protocol: for pages that show accounts, and for operators
+
+    def list_sessions(self, username: str) -> list[UserToken]:
+        """Return the user's sessions, expired or not, that which lasts longest first.
+
+        `expires_at` is naive UTC. The list is empty if there is no such user.
+        """
+        return self._sessions.of_user(username)
+
+    def remove_other_sessions(self, username: str, token_hash: str) -> int:
+        """Remove the user's sessions but that of `token_hash`; return how many there were.
+
+        All of them where none of them has this hash.
+        """
+        return self._sessions.remove_others(username, token_hash)
+
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        return self._accounts.count()
+
+    def iter_users(self, *, after: str | None = None, page_size: int = 1000) -> Iterator[UserT]:
+        """Iterate over all users, as lookups return them, in the database's order of usernames.
+
+        Reads `page_size` of them at a time, each page by itself, as it is by then; `after` is the
+        name to go on behind.
+
+        Raises:
+            ValueError: `page_size` is not from 1 to 10,000.
+            InvalidUsernameError: No column can hold `after`.
+        """
+        return self._accounts.all(after, page_size)
+
+    def purge_expired(
+        self,
+        *,
+        before: datetime | None = None,
+        batch_size: int = 1000,
+        progress: Progress | None = None,
+    ) -> Purged:
+        """Remove the tokens that expired `before` (naive: UTC), now by default; return how many.
+
+        Walks the token tables by primary key, `batch_size` rows at a time. What is expired
+        among them is removed in a transaction of its own, so that no lock is held for long and
+        none on a live token; a session that was refreshed meanwhile stays. It may be
+        interrupted and run again, and run twice at once. After each batch, `progress` is called
+        with how many rows were looked at by then, how many there were at the start, and what
+        was removed by then.
+
+        Raises:
+            ValueError: `before` is in the future or before the year 1000, or `batch_size` is not
+                from 1 to 10,000.
+            InvalidRequestError: Of SQLAlchemy's, within `transaction()`.
+        """
+        tables = {
+            "sessions": self._sessions,
+            "email_verifications": self._email_verifications,
+            "password_resets": self._password_resets,
+        }
+        return purge_expired(self._database, tables, before, batch_size, progress)
+
+    def check(self) -> Iterator[str]:
+        """Look for what is wrong with the database; each finding is a line that says what to do.
+
+        Tables, columns and indexes that are missing or differ; users without a key, with
+        names that collide, or with an e-mail that lookups can't find; tokens that expired over
+        a day ago, or of which a user has more than one; an engine whose `transaction()` costs
+        extra. Nothing is changed or locked; each user and token is read.
+        """
+        return findings(self._database, self._model, self._users, self._tables)
 
     def sync_username_keys(self) -> int:
         """Let users whom the application added by itself be found in any casing.
 
         Returns how many were taken in: 0 where `user_model` has a `username_key`, which is
         the application's to fill. All or none in one transaction, and safe to run again or
-        while users register. `UsernamesCollideError` lists the names that differ in casing
-        only.
+        while users register.
+
+        Raises:
+            UsernamesCollideError: Its text lists the names that differ in casing only.
         """
-        keys = self._username_keys
+        keys = self._tables.username_keys
         if keys is None:
             return 0
-        return self._connections.explained(
-            lambda: self._connections.unit(lambda c: add_missing_keys(c, keys)),
-            # Another call has taken a user in between the look for one and the insert.
-            lambda: None,
-        )
+        # Refused where another call has taken a user in between the look for one and the insert.
+        return self._database.unit(lambda c: add_missing_keys(c, keys), lambda: None)

@@ -18,7 +18,7 @@ from userharbor import UserHarbor
 from userharbor.interfaces import EmailSender, UserStore, UserToken
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata, register_user_model
-from userharbor_sqlalchemy.maintenance import Purged
+from userharbor_sqlalchemy.maintenance.purge import Purged
 
 engine = create_engine("sqlite://")
 Factory = sessionmaker(engine)

@@ -1,57 +1,33 @@
-"""What statements stand in: a transaction of the store's own, a savepoint, or neither.
+"""A transaction of the store's own, a savepoint in one of the caller's, or neither.
 
-`no_op` is a write that matches no row: within a transaction, SQLite's write lock is taken with
-it. Whose connection it is, and which of these a call needs, stands in connections.py.
+`no_op` is a write that matches no row.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
 
 from sqlalchemy import Connection, Delete, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
-from . import dialects
-from .isolation import in_autocommit, is_autocommit
-
-T = TypeVar("T")
-
-
-def one_statement(engine: Engine, work: Callable[[Connection], T], *, reads: bool) -> T:
-    """Have `work` issue one statement on a connection of `engine`; commit it unless it `reads`."""
-    with engine.connect() as connection:
-        _keep_settings(connection)
-        if dialects.has_free_autocommit(connection):
-            return in_autocommit(connection, work)
-        result = work(connection)
-        if not (reads or is_autocommit(connection)):
-            connection.commit()
-        return result
-
-
-def unit(engine: Engine, work: Callable[[Connection], T], no_op: Delete) -> T:
-    """Have `work` issue several statements in a transaction on a connection of `engine`."""
-    with own_transaction(engine, no_op) as connection:
-        return work(connection)
+from .backends import backend_of, is_autocommit
 
 
 @contextmanager
 def own_transaction(
     engine: Engine, no_op: Delete, *, read_committed: bool = False
 ) -> Iterator[Connection]:
-    """A connection of `engine` in a transaction that ends with the block."""
+    """A connection of `engine` in a transaction that ends with the `with`."""
+    backend = backend_of(engine.dialect)
     with engine.connect() as connection:
-        _keep_settings(connection)
-        dialects.prepare_transaction(connection)
+        keep_settings(connection)
+        backend.prepare_transaction(connection)
         with connection.begin():
-            if read_committed:
-                dialects.read_committed(connection)
-            dialects.begin_by_statement(connection)
-            dialects.lock_database(connection, no_op)
+            backend.begin(connection, read_committed=read_committed)
+            backend.lock_database(connection, no_op)
             try:
                 yield connection
             except BaseException:
-                dialects.roll_back_in_autocommit(connection)
+                backend.roll_back(connection)
                 raise
 
 
@@ -67,7 +43,7 @@ def within(connection: Connection, no_op: Delete | None) -> Iterator[None]:
     else:
         with connection.begin():
             if no_op is not None:
-                dialects.lock_database(connection, no_op)
+                backend_of(connection.dialect).lock_database(connection, no_op)
             yield
 
 
@@ -75,7 +51,7 @@ def within(connection: Connection, no_op: Delete | None) -> Iterator[None]:
 def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
     """A savepoint of the transaction that `connection` is in."""
     if no_op is not None:
-        dialects.lock_database(connection, no_op)
+        backend_of(connection.dialect).lock_database(connection, no_op)
     nested = connection.begin_nested()
     try:
         yield
@@ -97,7 +73,7 @@ def with_transactions(connection: Connection) -> Connection:
     return connection
 
 
-def _keep_settings(connection: Connection) -> None:
+def keep_settings(connection: Connection) -> None:
     """Commit what a listener of the application's has set by a statement, which shall stay."""
     if connection.in_transaction():
         connection.commit()

@@ -13,7 +13,7 @@ SessionFactory = Callable[[], Session]
 Bind = Engine | Connection
 
 
-class Binds:
+class Sessions:
     """The application's sessions, asked with a statement on its user table.
 
     One that routes statements takes every write, and every lock, to the primary: those are
@@ -26,7 +26,7 @@ class Binds:
         self._reading = select(table)
         self.no_op: Delete = delete(table).where(false())
 
-    def of_session(self, *, reads: bool = False) -> Bind:
+    def bind(self, *, reads: bool = False) -> Bind:
         """The bind of a session, for a write or a lock unless it `reads`."""
         clause = self._reading if reads else self.no_op
         return _common_bind(self._factory) or self._factory().get_bind(self._mapper, clause=clause)

@@ -1,11 +1,12 @@
-"""A table of tokens: what sessions, e-mail verifications and password resets have in common.
+"""Tokens: what sessions, e-mail verifications and password resets have in common.
 
 The row of a user is locked before the rows of the user's tokens, everywhere, or two calls
-could wait for each other. The protocol's methods stand in tokens.py.
+could wait for each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -14,24 +15,28 @@ from sqlalchemy import (
     Connection,
     Table,
     bindparam,
+    case,
     delete,
+    func,
     insert,
+    not_,
     select,
     update,
 )
-from userharbor.exceptions import (
-    UserHarborError,
-)
+from userharbor.exceptions import UserHarborError
 from userharbor.interfaces import UserToken
 
-from .connections import Connections
-from .errors import (
-    AlreadyExistsError,
-    UnknownUserError,
+from ..engine.database import Database
+from ..errors import AlreadyExistsError, UnknownUserError
+from ..schema.values import (
+    TOKEN_HASH_LENGTH,
+    as_naive_utc,
+    as_utc,
+    is_storable,
+    is_storable_key,
 )
-from .expressions import identical
+from .expressions import delete_by_key, identical
 from .users import Users
-from .values import TOKEN_HASH_LENGTH, as_naive_utc, as_utc, is_storable, is_storable_key
 
 T = TypeVar("T")
 
@@ -41,13 +46,14 @@ class TokenTable:
 
     def __init__(
         self,
-        connections: Connections,
+        database: Database,
         users: Users,
         table: Table,
+        *,
         invalid: type[UserHarborError],
         taken: type[AlreadyExistsError],
     ) -> None:
-        self._connections = connections
+        self._database = database
         self._users = users
         self._invalid = invalid
         self._taken = taken
@@ -64,8 +70,11 @@ class TokenTable:
         self._select_taken = self._select.with_for_update(read=True)
         self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
         self._select_hashes_locked = self._select_hashes.with_for_update()
+        self._select_of_user = users.select_of(
+            table.c.username, table.c.token_hash, table.c.expires_at
+        ).order_by(table.c.expires_at.desc(), table.c.token_hash)
         self._insert = insert(table).values(row)
-        row_of_user = select(token_hash, users.username, expires_at).where(users.is_named)
+        row_of_user = select(token_hash, users.key, expires_at).where(users.is_named)
         self._insert_for_user = (
             insert(table)
             .from_select(list(row), row_of_user)
@@ -78,20 +87,45 @@ class TokenTable:
         )
         self._refresh = update(table).where(is_token).values(expires_at=expires_at)
         self._delete = delete(table).where(is_token)
-        self._delete_of_user = delete(table).where(table.c.username == users.owner)
+        self._delete_of_user = delete(table).where(users.owns(table.c.username))
+        self._delete_others = self._delete_of_user.where(not_(is_token))
+
+        self._count = select(func.count()).select_from(table)
+        self._key = table.c.token_hash
+        is_expired = table.c.expires_at < bindparam("limit", type_=table.c.expires_at.type)
+        flagged: list[ColumnElement[Any]] = [
+            table.c.token_hash,
+            case((is_expired, 1), else_=0).label("is_expired"),
+        ]
+        self._select_flagged = select(*flagged)
+        # By their keys: a range would lock the live rows within it on MySQL. And by their
+        # expiry again, which may have been put off since it was read.
+        self._delete_expired = delete_by_key(table).where(
+            table.c.token_hash.in_(bindparam("expired", expanding=True)), is_expired
+        )
 
     def get(self, token_hash: str) -> UserToken | None:
         """The token, or None."""
-        return _token(self._connections.first(self._select, _hashed(token_hash)), token_hash)
+        return _token(self._database.first(self._select, _hashed(token_hash)), token_hash)
 
     def get_to_spend(self, token_hash: str) -> UserToken | None:
         """The token, or None; within `transaction()` no other transaction gets it until the end."""
-        if not self._connections.in_transaction:
+        if not self._database.in_transaction:
             return self.get(token_hash)
         self._lock_owner(token_hash)
         # What another transaction spent meanwhile is gone when it is read again.
-        row = self._connections.first(self._select_locked, _hashed(token_hash))
+        row = self._database.first(self._select_locked, _hashed(token_hash))
         return _token(row, token_hash)
+
+    def of_user(self, username: str) -> list[UserToken]:
+        """The user's tokens, that which lasts longest first."""
+        parameters = self._users.named(username, of_primary=False)
+        rows = self._database.all(self._select_of_user, parameters)
+        return [
+            UserToken(row.username, row.token_hash, as_naive_utc(row.expires_at))
+            for row in rows
+            if self._users.found(row.username, parameters)
+        ]
 
     def row(self, token_hash: str, expires_at: datetime) -> dict[str, Any]:
         """The parameters of a new row, its owner's name aside.
@@ -108,44 +142,61 @@ class TokenTable:
 
     def add(self, token: UserToken) -> None:
         """Store `token` beside the others of its user."""
-        parameters = self._parameters(token)
-        stored = self._connections.explained(
-            lambda: self._connections.insert(self._insert_for_user, parameters),
-            lambda: self._reason(token),
-        )
-        if not stored:
+        if not self._database.insert(
+            self._insert_for_user, self._parameters(token), lambda: self._check(token)
+        ):
             raise UnknownUserError
 
     def replace(self, token: UserToken) -> None:
         """Store `token` in the place of those of its user."""
-        parameters = self._parameters(token)
-        stored = self._connections.explained(
-            lambda: self._connections.unit(lambda c: self._replace_with(c, parameters)),
-            lambda: self._reason(token),
-        )
-        if not stored:
+        replace = partial(self._replace_with, self._parameters(token))
+        if not self._database.unit(replace, lambda: self._check(token)):
             raise UnknownUserError
 
     def refresh(self, token_hash: str, expires_at: datetime) -> None:
         """Let the token, if it is there, expire at `expires_at`."""
         self._lock_owner(token_hash)
-        self._connections.execute(
+        self._database.execute(
             self._refresh, {**_hashed(token_hash), "given_expires_at": as_utc(expires_at)}
         )
 
     def remove(self, token_hash: str) -> None:
         """Remove the token if it is there."""
         self._lock_owner(token_hash)
-        self._connections.execute(self._delete, _hashed(token_hash))
+        self._database.execute(self._delete, _hashed(token_hash))
 
     def remove_of_user(self, username: str) -> None:
         """Remove all tokens of the user, if there are any."""
-        self._connections.execute(self._delete_of_user, self._users.named(username))
+        self._database.execute(self._delete_of_user, self._users.named(username))
 
-    def is_taken(self, token_hash: str) -> AlreadyExistsError | None:
-        """The error that a token has this hash; None if no token has."""
-        row = self._connections.first(self._select_taken, _hashed(token_hash), of_primary=True)
-        return None if row is None else self._taken()
+    def remove_others(self, username: str, token_hash: str) -> int:
+        """Remove the user's tokens but that of `token_hash`; return how many there were."""
+        parameters = {**self._users.named(username), **_hashed(token_hash)}
+        if not is_storable(token_hash, TOKEN_HASH_LENGTH):
+            return self._database.execute(self._delete_of_user, parameters)
+        return self._database.execute(self._delete_others, parameters)
+
+    def count(self) -> int:
+        """How many tokens there are."""
+        return self._database.count(self._count)
+
+    def purge(self, limit: datetime, batch_size: int) -> Iterator[tuple[int, int]]:
+        """Remove what expired before `limit`; for each batch, how many rows it had and lost."""
+        rows = self._select_flagged.params(limit=limit)
+        pages = self._database.pages(rows, self._key, lambda row: str(row.token_hash), batch_size)
+        for page in pages:
+            expired = [row.token_hash for row in page if row.is_expired]
+            removed = 0
+            if expired:
+                parameters = {"expired": expired, "limit": limit}
+                removed = self._database.execute(self._delete_expired, parameters)
+            yield len(page), removed
+
+    def check_not_taken(self, token_hash: str) -> None:
+        """The error that a token has this hash, if one has."""
+        row = self._database.first(self._select_taken, _hashed(token_hash), of_primary=True)
+        if row is not None:
+            raise self._taken
 
     def _lock_owner(self, token_hash: str) -> None:
         """Within `transaction()`: lock the row of the token's user before that of the token."""
@@ -154,24 +205,23 @@ class TokenTable:
             token = self.get(token_hash)
             return token is not None and self._users.lock_named(token.username)
 
-        self._connections.lock((self, token_hash), lock)
+        self._database.lock((self, token_hash), lock)
 
     def _parameters(self, token: UserToken) -> dict[str, Any]:
         return {**self.row(token.token_hash, token.expires_at), **self._users.named(token.username)}
 
-    def _reason(self, token: UserToken) -> Exception | None:
-        if not self._users.exists(token.username):
-            return UnknownUserError()
-        return self.is_taken(token.token_hash)
+    def _check(self, token: UserToken) -> None:
+        self._users.check_exists(token.username)
+        self.check_not_taken(token.token_hash)
 
-    def _replace_with(self, connection: Connection, parameters: dict[str, Any]) -> bool:
+    def _replace_with(self, parameters: dict[str, Any], connection: Connection) -> bool:
         """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
         owner = self._users.lock(connection, parameters)
         if owner is None:
             return False
         # In a transaction of the caller's, a plain read may be older than the lock; by itself, a
         # locking one would lock gaps on MySQL.
-        in_transaction = self._connections.in_transaction
+        in_transaction = self._database.in_transaction
         select_hashes = self._select_hashes_locked if in_transaction else self._select_hashes
         hashes = [row[0] for row in connection.execute(select_hashes, {"given_username": owner})]
         for superseded in hashes[1:]:

@@ -1,7 +1,4 @@
-"""Giving users a key who were added without one: before there was a table of keys, or beside it.
-
-How a user is found by a key stands in users.py.
-"""
+"""Giving users a key who were added without one: before there was a table of keys, or beside it."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,8 +6,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, bindparam, delete, exists, false, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from .dialects import enforces_foreign_keys, lock_database
-from .errors import UsernamesCollideError
+from ..engine.backends import backend_of
+from ..errors import UsernamesCollideError
 from .values import USERNAME_LENGTH, is_storable_key, username_key
 
 BATCH_SIZE = 1000
@@ -24,7 +21,7 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
     hold stays without, and is found as it is spelled.
     """
     username = _username(keys)
-    if not enforces_foreign_keys(connection.dialect):
+    if not backend_of(connection.dialect).enforces_foreign_keys:
         # A user whom the application deleted has left a key.
         connection.execute(delete(keys).where(~exists().where(username == keys.c.username)))
     missing = (
@@ -70,7 +67,8 @@ def begin_before_ddl(keys: Table, connection: Connection, **_: object) -> None:
     Its driver begins no transaction for DDL, but puts it into one that a write has begun.
     """
     if isinstance(connection, Connection):
-        lock_database(connection, delete(_username(keys).table).where(false()))
+        no_op = delete(_username(keys).table).where(false())
+        backend_of(connection.dialect).lock_database(connection, no_op)
 
 
 def fill_created_table(keys: Table, connection: Connection, **_: object) -> None:

@@ -1,7 +1,4 @@
-"""The application's own user model: what shape it has, and whether a store can stand on it.
-
-How users are found in its table stands in users.py, what a row becomes in lookups.py.
-"""
+"""The application's own user model: what shape it has, and whether a store can stand on it."""
 
 import warnings
 from dataclasses import dataclass

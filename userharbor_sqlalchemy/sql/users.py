@@ -1,10 +1,7 @@
-"""The user table as statements see it: how a user is found in it.
+"""The user table as statements see it: how a user is found, and what a lookup makes of a row."""
 
-What shape an application's own user model may have stands in models.py, and what a lookup
-makes of a row in lookups.py.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -25,12 +22,27 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
-from .connections import Connections
-from .dialects import enforces_foreign_keys
+from ..engine.backends import backend_of
+from ..engine.database import Database
+from ..errors import UnknownUserError
+from ..schema.user_model import UserModel
+from ..schema.values import USERNAME_LENGTH, is_storable, username_key
 from .expressions import identical
-from .models import UserModel
-from .values import USERNAME_LENGTH, is_storable, username_key
+
+
+@dataclass
+class User:
+    """What lookups return by default. An application may subclass it, as a dataclass too.
+
+    `username` and `email` are spelled as they were stored.
+    """
+
+    username: str
+    email: str
+    verified: bool
 
 
 class Users:
@@ -40,13 +52,11 @@ class Users:
     and finds a user by any casing of the name.
     """
 
-    def __init__(
-        self, connections: Connections, model: UserModel, username_keys: Table | None
-    ) -> None:
-        self._connections = connections
+    def __init__(self, database: Database, model: UserModel, username_keys: Table | None) -> None:
+        self._database = database
         self.table: Table = model.table
-        self.username: ColumnElement[str] = model.columns["username"]
-        self.spelled: Label[str] = self.username.label("username")
+        self.key: ColumnElement[str] = model.columns["username"]
+        self.spelled: Label[str] = self.key.label("username")
         """The column as a row names it."""
         self.is_one: list[ColumnElement[bool]] = _is_one(model)
         """The conditions that a row of the table is one of the model's."""
@@ -61,7 +71,7 @@ class Users:
         self.given: dict[Column[Any], Any] = _given(model)
         """What a new row has beside what is in the request."""
         self.delete_stale_key: list[Delete]
-        self._insert_key, self.delete_stale_key = _key_statements(self.username, username_keys)
+        self._insert_key, self.delete_stale_key = _key_statements(self.key, username_keys)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
     def given_name(self, username: str) -> dict[str, Any]:
@@ -79,45 +89,87 @@ class Users:
         """
         given = self.given_name(username)
         if self._select_spellings is not None:
-            rows = self._connections.all(self._select_spellings, given, of_primary=of_primary)
+            rows = self._database.all(self._select_spellings, given, of_primary=of_primary)
             spellings = [row.username for row in rows if self.found(row.username, given)]
             if spellings and username not in spellings:
                 given["given_username"] = spellings[0]
         return given
 
-    def found(self, username: str | None, parameters: Mapping[str, Any]) -> bool:
-        """Whether the `username` of a row is the one asked for, whatever the collation folds."""
-        return username is not None and username_key(username) == parameters["given_username_key"]
+    def found(self, stored: str | None, parameters: Mapping[str, Any]) -> bool:
+        """Whether the username in a row is the one asked for, whatever the collation folds."""
+        return stored is not None and username_key(stored) == parameters["given_username_key"]
 
-    def exists(self, username: str) -> bool:
-        """Whether there is a user of this name, as writes see it."""
+    def owns(self, reference: Column[str]) -> ColumnElement[bool]:
+        """The condition of a write that a row of another table is the user's."""
+        return reference == self.owner
+
+    def select_of(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
+        """A query of the user's rows in another table; the name as it was stored comes first."""
+        return (
+            select(self.spelled, *columns)
+            .join_from(reference.table, self.table, reference == self.key)
+            .where(self.is_named)
+        )
+
+    def check_exists(self, username: str) -> None:
+        """`UnknownUserError` unless there is a user of this name, as writes see it."""
         parameters = self.named(username)
-        row = self._connections.first(self._select, parameters, of_primary=True)
-        return row is not None and self.found(row.username, parameters)
+        row = self._database.first(self._select, parameters, of_primary=True)
+        if row is None or not self.found(row.username, parameters):
+            raise UnknownUserError
 
     def is_taken(self, username: str) -> bool:
         """Whether the database refuses this name to a new user."""
         given = self.given_name(username)
         return any(
-            self._connections.first(statement, given, of_primary=True) is not None
+            self._database.first(statement, given, of_primary=True) is not None
             for statement in self._select_taken
         )
 
     def store_key(self, connection: Connection, row: Mapping[str, Any]) -> None:
         """Store the key of a user just stored, where keys have a table of their own."""
         # Where foreign keys are enforced none is stale, and looking for one would lock a gap.
-        clean = [] if enforces_foreign_keys(connection.dialect) else self.delete_stale_key
+        enforced = backend_of(connection.dialect).enforces_foreign_keys
+        clean = [] if enforced else self.delete_stale_key
         for statement in (*clean, *self._insert_key):
             connection.execute(statement, row)
 
     def lock_named(self, username: str) -> bool:
         """Lock the user's row to the end of the open transaction; return whether it is there."""
-        return self._connections.first(self._lock, self.named(username)) is not None
+        return self._database.first(self._lock, self.named(username)) is not None
 
     def lock(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
         """Lock the user's row to the end of the transaction; return the name as it was stored."""
         username = connection.execute(self._lock, parameters).scalar()
         return username if self.found(username, parameters) else None
+
+
+class Lookup:
+    """What a lookup selects of the user table, and what it makes of a row."""
+
+    def __init__(self, model: UserModel, user_mapper: Callable[[Any], Any] | None) -> None:
+        self.select: Select[Any]
+        attributes = list(model.columns)
+        self.user: Callable[[Any], Any] = user_mapper or _to_user
+        if user_mapper is None:
+            attributes = ["username", "email", "verified"]
+            self.select = select(*(model.columns[name].label(name) for name in attributes))
+        elif model.mapper is None:
+            self.select = select(model.table)
+        else:
+            self.select = select(*model.columns.values())
+            instance = _instances(model.mapper, attributes)
+            self.user = lambda row: user_mapper(instance(row))
+        self._username_at = attributes.index("username")
+        self._email_at = attributes.index("email")
+
+    def username(self, row: Sequence[Any]) -> str:
+        """The username in a row of `select`."""
+        return str(row[self._username_at])
+
+    def email(self, row: Sequence[Any]) -> str:
+        """The e-mail address in a row of `select`."""
+        return str(row[self._email_at])
 
 
 _given_key: BindParameter[str] = bindparam("given_username_key")
@@ -181,3 +233,22 @@ def _key_statements(
     is_stale = ~exists().where(username == keys.c.username)
     delete_stale = delete(keys).where(keys.c.username_key == _given_key, is_stale)
     return [insert(keys).values(row)], [delete_stale]
+
+
+def _to_user(row: Sequence[Any]) -> User:
+    username, email, verified = row
+    return User(username, email, verified)
+
+
+def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence[Any]], Any]:
+    """A function that makes a detached instance of the mapped class of a row's values."""
+
+    def instance(row: Sequence[Any]) -> Any:
+        # Attributes are there once mappers are configured, which the first call sees to.
+        made = class_mapper(mapper.class_).class_manager.new_instance()
+        for attribute, value in zip(attributes, row, strict=True):
+            set_committed_value(made, attribute, value)
+        make_transient_to_detached(made)
+        return made
+
+    return instance

@@ -1,7 +1,4 @@
-"""What MySQL and MariaDB must be told in other words than the other databases.
-
-What databases do otherwise, and not only say, stands in dialects.py.
-"""
+"""What MySQL and MariaDB must be told in other words than the other databases."""
 
 from typing import Any
 

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta, timezone
 
 from sqlalchemy import ColumnElement, Table, bindparam, func, literal, select
 
-from .connections import Connections
-from .models import UserModel
-from .paging import count_of, pages
-from .users import Users
-from .values import USERNAME_LENGTH, is_storable_key, username_key
+from ..engine.database import Database
+from ..schema.user_model import UserModel
+from ..schema.values import USERNAME_LENGTH, is_storable_key, username_key
+from ..sql.users import Users
 
 PAGE_SIZE = 1000
 EXAMPLES = 3
@@ -39,7 +38,7 @@ class Some:
 
 
 def user_findings(
-    connections: Connections, model: UserModel, users: Users, username_keys: Table | None
+    database: Database, model: UserModel, users: Users, username_keys: Table | None
 ) -> Iterator[str]:
     """Users without their key, with names that collide, or with an e-mail lookups can't find."""
     username, email = model.columns["username"], model.columns["email"]
@@ -58,7 +57,7 @@ def user_findings(
     without_key, with_capitals = Some(), Some()
     spellings: dict[str, list[str]] = {}
     rows = rows.add_columns(key.label("key"))
-    for page in pages(connections, rows, username, lambda row: row.username, PAGE_SIZE):
+    for page in database.pages(rows, username, lambda row: str(row.username), PAGE_SIZE):
         for row in page:
             name = row.username
             if row.key != username_key(name) and is_storable_key(
@@ -71,7 +70,7 @@ def user_findings(
     table = model.table.name
     if without_key.count:
         yield f"{table}: {without_key} without the right username_key: {remedy}"
-    yield from _collisions(connections, table, spellings, named, key)
+    yield from _collisions(database, table, spellings, named, key)
     if with_capitals.count:
         yield (
             f"{table}: {with_capitals} with capitals in the e-mail address, which is found in that"
@@ -80,7 +79,7 @@ def user_findings(
 
 
 def _collisions(
-    connections: Connections,
+    database: Database,
     table: str,
     spellings: dict[str, list[str]],
     named: ColumnElement[str],
@@ -93,7 +92,7 @@ def _collisions(
     keys = list(spellings)
     for start in range(0, len(keys), PAGE_SIZE):
         some = keys[start : start + PAGE_SIZE]
-        for row in connections.all(keyed, {"keys": some}):
+        for row in database.all(keyed, {"keys": some}):
             # A collation may have folded another key into the answer.
             names = spellings.get(row.key)
             if names is not None and row.username not in names:
@@ -104,12 +103,12 @@ def _collisions(
             yield f"{table}: usernames that differ in casing only: {same}: rename one"
 
 
-def token_findings(connections: Connections, table: Table, *, one_a_user: bool) -> Iterator[str]:
+def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Iterator[str]:
     """Tokens that purging forgot, and users with more than one live token of a kind."""
     now = datetime.now(timezone.utc)
     expires_at = table.c.expires_at
     forgotten = select(func.count()).where(expires_at < literal(now - PURGE_DUE, expires_at.type))
-    if count := count_of(connections, forgotten):
+    if count := database.count(forgotten):
         yield f"{table.name}: {count} rows expired over a day ago: `purge` removes them"
     if one_a_user:
         several = (
@@ -119,7 +118,7 @@ def token_findings(connections: Connections, table: Table, *, one_a_user: bool) 
             .having(func.count() > 1)
         )
         names = Some()
-        for row in connections.all(several, {}):
+        for row in database.all(several, {}):
             names.add(row.username)
         if names.count:
             yield (

@@ -1,17 +1,17 @@
 """What a look at the database's schema finds: what it lacks, or has otherwise than the tables say.
 
-Each finding is a line that says what to do. What is looked for in rows stands in check_rows.py.
+Each finding is a line that says what to do.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, DateTime, String, Table, inspect
+from sqlalchemy import Column, Connection, DateTime, String, Table, inspect, text
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
-from .dialects import folding_columns, unique_columns
-from .models import is_unique
+from ..engine.backends import is_autocommit, isolation_level
+from ..schema.user_model import is_unique
 
 ADD = "a migration adds it (docs/upgrading.md has the steps)"
 
@@ -46,7 +46,7 @@ class SchemaCheck:
             column["name"]: column["type"]
             for column in self._inspector.get_columns(table.name, schema)
         }
-        folding = folding_columns(self._connection, table.name, schema)
+        folding = _folding_columns(self._connection, table.name, schema)
         unique, indexed = self._indexes(table.name, schema)
         for column in columns:
             name = f"{table.name}.{column.name}"
@@ -85,7 +85,7 @@ class SchemaCheck:
             *(tuple(each["column_names"]) for each in constraints),
         }
         unique |= {tuple(index["column_names"]) for index in whole if index["unique"]}
-        unique |= unique_columns(self._connection, table, schema)
+        unique |= _unique_columns(self._connection, table, schema)
         every = unique | {tuple(index["column_names"]) for index in whole}
         return unique, {columns[0] for columns in every if columns}
 
@@ -102,6 +102,19 @@ class SchemaCheck:
         }
 
 
+def cost_of_transactions(connection: Connection) -> str | None:
+    """What the engine of `connection` makes each `transaction()` cost beside its statements."""
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return None
+    if is_autocommit(connection):
+        if connection.dialect.skip_autocommit_rollback:
+            return None
+        return "skip_autocommit_rollback=True saves a message a call"
+    if isolation_level(connection) != "READ COMMITTED":
+        return 'isolation_level="READ COMMITTED" saves a message each'
+    return None
+
+
 def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
     wanted, holds = getattr(column.type, "length", None), getattr(found, "length", None)
     if isinstance(column.type, String) and wanted and holds and holds < wanted:
@@ -111,6 +124,56 @@ def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
     if isinstance(found, postgresql.TIMESTAMP) and not found.timezone:
         return "takes times as the session's time zone says: a migration gives it a time zone"
     return None
+
+
+# What tells the columns of a table whose collation, or type, takes "a" for "A" or "á".
+_FOLDING = {
+    "mysql": """
+        SELECT column_name FROM information_schema.columns
+        WHERE table_schema = coalesce(:schema, database()) AND table_name = :table
+        AND right(collation_name, 4) <> '_bin' AND right(collation_name, 6) <> '_as_cs'
+    """,
+    "postgresql": """
+        SELECT column_name FROM information_schema.columns
+        LEFT JOIN pg_collation ON collname = collation_name
+        WHERE table_schema = coalesce(:schema, current_schema()) AND table_name = :table
+        AND (udt_name = 'citext' OR NOT collisdeterministic)
+    """,
+    "sqlite": """
+        SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
+        JOIN pragma_index_xinfo(list.name, coalesce(:schema, 'main')) AS part
+        WHERE part.name IS NOT NULL AND part.coll <> 'BINARY' AND list."unique"
+    """,
+}
+_FOLDING["mariadb"] = _FOLDING["mysql"]
+
+
+def _folding_columns(connection: Connection, table: str, schema: str | None) -> set[str]:
+    """The columns of `table` that take texts for one that differ in case or accent."""
+    query = _FOLDING.get(connection.dialect.name)
+    if query is None:
+        return set()
+    return set(connection.scalars(text(query), {"table": table, "schema": schema}))
+
+
+def _unique_columns(
+    connection: Connection, table: str, schema: str | None
+) -> set[tuple[str | None, ...]]:
+    """What SQLite holds to be unique in a CREATE TABLE that SQLAlchemy can't read."""
+    if connection.dialect.name != "sqlite":
+        return set()
+    rows = connection.execute(
+        text(
+            """
+            SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
+            JOIN pragma_index_info(list.name, coalesce(:schema, 'main')) AS part
+            WHERE list."unique" AND NOT list.partial
+            GROUP BY list.name HAVING count(*) = 1
+            """
+        ),
+        {"table": table, "schema": schema},
+    )
+    return {(name,) for (name,) in rows}
 
 
 def _digits(found: TypeEngine[Any]) -> int:

@@ -1,6 +1,6 @@
 """Every table of the store, defined on a MetaData.
 
-The user table is the store's own, or the application's, which models.py has looked at. Plain
+The user table is the store's own, or the application's, which user_model.py has looked at. Plain
 column types only, with variants where a dialect needs one: Alembic writes them into
 the application's migrations. Names and columns are those of userharbor-sqlalchemy 0.7; what
 came later only adds to them.

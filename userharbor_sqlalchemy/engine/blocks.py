@@ -1,7 +1,4 @@
-"""Open `transaction()` blocks: which is the current one travels in the context.
-
-How a block begins and ends in the database stands in connections.py.
-"""
+"""Open `transaction()` blocks: which is the current one travels in the context."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field

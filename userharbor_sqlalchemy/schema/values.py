@@ -1,7 +1,4 @@
-"""What goes into a column and comes out of it: times, username keys, what no column can hold.
-
-Nothing here knows a table, a statement or a database.
-"""
+"""What goes into a column and comes out of it: times, username keys, what no column can hold."""
 
 from datetime import datetime, timezone
 

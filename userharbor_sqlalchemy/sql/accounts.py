@@ -1,9 +1,6 @@
-"""Accounts: creating, finding and deleting users: `userharbor.interfaces.UserAccountStore`.
+"""Accounts: creating, finding, listing and deleting users."""
 
-`transaction()`, which that protocol has too, stands in store.py.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
 from sqlalchemy import (
@@ -12,6 +9,7 @@ from sqlalchemy import (
     Row,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -23,36 +21,34 @@ from userharbor.exceptions import (
 )
 from userharbor.interfaces import CreateUserRequest, UserT
 
-from .connections import Connections
-from .errors import EmailTakenError, UnknownUserError, UsernameTakenError
-from .lookups import Lookup
-from .models import UserModel
-from .names import delete_with_referring
-from .tables import Tables
-from .token_table import TokenTable
-from .users import Users
-from .values import (
+from ..engine.database import Database, check_size
+from ..errors import EmailTakenError, UnknownUserError, UsernameTakenError
+from ..schema.tables import Tables
+from ..schema.user_model import UserModel
+from ..schema.values import (
     EMAIL_LENGTH,
     PASSWORD_HASH_LENGTH,
     USERNAME_LENGTH,
     is_storable,
     is_storable_key,
 )
+from .tokens import TokenTable
+from .users import Lookup, Users
 
 
-class AccountMethods(Generic[UserT]):
-    """The protocol's methods on accounts. A username is taken, and found, in any casing."""
+class Accounts(Generic[UserT]):
+    """The user table, and what is stored and removed with a user."""
 
     def __init__(
         self,
-        connections: Connections,
+        database: Database,
         users: Users,
         lookup: Lookup,
         verifications: TokenTable,
         model: UserModel,
         tables: Tables,
     ) -> None:
-        self._connections = connections
+        self._database = database
         self._users = users
         self._lookup = lookup
         self._verifications = verifications
@@ -75,7 +71,7 @@ class AccountMethods(Generic[UserT]):
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
         ).where(users.is_named)
-        self._insert_user = insert(model.table).values(
+        self._insert = insert(model.table).values(
             {
                 username: bindparam("given_username"),
                 email: bindparam("given_email"),
@@ -88,7 +84,7 @@ class AccountMethods(Generic[UserT]):
         self._set_password_hash = (
             update(model.table).where(users.is_named).values({password_hash: given_password_hash})
         )
-        self._delete_user = delete(model.table).where(users.is_named)
+        self._delete = delete(model.table).where(users.is_named)
         referring = (
             tables.email_verifications,
             tables.sessions,
@@ -96,91 +92,84 @@ class AccountMethods(Generic[UserT]):
             tables.user_roles,
         )
         self._delete_all = [
-            *(delete(table).where(table.c.username == users.owner) for table in referring),
-            self._delete_user,
+            *(delete(table).where(users.owns(table.c.username)) for table in referring),
+            self._delete,
             *users.delete_stale_key,
         ]
+        is_user = (users.key.is_not(None), *users.is_one)
+        self._count = select(func.count()).select_from(users.table).where(*is_user)
+        self._select_all = lookup.select.where(*is_user)
 
-    def create_user(self, user: CreateUserRequest) -> None:
-        """Store an unverified user and the e-mail verification, both or neither.
-
-        Texts are stored as they are given; a naive `expires_at` is UTC.
-        `InvalidUsernameError` if the username is taken in any casing, `InvalidEmailError`
-        if the e-mail is taken, `InvalidVerificationTokenError` if the token hash is; each is
-        also an `IntegrityError` of SQLAlchemy's. The same errors, or
-        `InvalidCredentialsError` for the password hash, where no column can hold a value.
-        """
+    def create(self, user: CreateUserRequest) -> None:
+        """Store an unverified user, its key and the e-mail verification, or none of them."""
         row = self._row(user)
         verification = self._verifications.row(user.verification_token_hash, user.expires_at)
 
-        def insert_both(connection: Connection) -> None:
-            connection.execute(self._insert_user, row)
+        def insert_all(connection: Connection) -> None:
+            connection.execute(self._insert, row)
             self._users.store_key(connection, row)
             self._verifications.insert(connection, user.username, verification)
 
-        self._connections.explained(
-            lambda: self._connections.unit(insert_both), lambda: self._reason(user)
-        )
+        self._database.unit(insert_all, lambda: self._check_not_taken(user))
 
-    def set_user_verified(self, username: str) -> None:
+    def set_verified(self, username: str) -> None:
         """Mark the user's e-mail as verified, if there is such a user."""
-        self._connections.execute(self._set_verified, self._users.named(username))
+        self._database.execute(self._set_verified, self._users.named(username))
 
-    def delete_user(self, username: str) -> None:
-        """Remove the user, if there is one, with all tokens and granted roles."""
-        delete_with_referring(
-            self._connections,
-            self._delete_user,
-            self._delete_all,
-            self._users.named(username),
-        )
+    def delete(self, username: str) -> None:
+        """Remove the user, if there is one, with all that refers to it."""
+        self._database.delete(self._delete, self._delete_all, self._users.named(username))
 
-    def get_user_by_username(self, username: str) -> UserT | None:
-        """Return the user of this name in any casing, or None."""
+    def by_username(self, username: str) -> UserT | None:
+        """The user of this name in any casing, or None."""
         parameters = self._users.named(username, of_primary=False)
-        row = self._connections.first(self._select_by_username, parameters)
+        row = self._database.first(self._select_by_username, parameters)
         if row is None or not self._users.found(self._lookup.username(row), parameters):
             return None
         return self._user(row)
 
-    def get_user_by_email(self, email: str) -> UserT | None:
-        """Return the user of this e-mail, as it is given or in lower case, or None."""
+    def by_email(self, email: str) -> UserT | None:
+        """The user of this e-mail, as it is given or in lower case, or None."""
         lowered = email.lower()
         if not is_storable(email, self._email_length):
             return None
         parameters = {"given_email": email, "given_email_in_lower_case": lowered}
-        rows = self._connections.all(self._select_by_email, parameters)
+        rows = self._database.all(self._select_by_email, parameters)
         found = {self._lookup.email(row): row for row in rows}
         for spelled in (email, *found):
             if spelled in found and spelled.lower() == lowered:
                 return self._user(found[spelled])
         return None
 
-    def get_password_hash(self, username: str) -> str:
-        """Return the user's password hash.
-
-        `UnknownUserError` (a `KeyError`) if there is no such user.
-        """
+    def password_hash(self, username: str) -> str:
+        """The user's password hash; `UnknownUserError` without such a user."""
         parameters = self._users.named(username, of_primary=False)
-        row = self._connections.first(self._select_password_hash, parameters)
+        row = self._database.first(self._select_password_hash, parameters)
         if row is None or not self._users.found(row.username, parameters):
             raise UnknownUserError
         return str(row.password_hash)
 
     def set_password_hash(self, username: str, password_hash: str) -> None:
-        """Replace the user's password hash.
-
-        `UnknownUserError` (a `KeyError`) if there is no such user,
-        `InvalidCredentialsError` if no column can hold the hash.
-        """
+        """Replace the user's password hash; `UnknownUserError` without such a user."""
         self._check_password_hash(password_hash)
         parameters = {**self._users.named(username), "given_password_hash": password_hash}
         # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
-        if not (
-            self._connections.execute(self._set_password_hash, parameters)
-            or self._users.exists(username)
-        ):
-            raise UnknownUserError
+        if not self._database.execute(self._set_password_hash, parameters):
+            self._users.check_exists(username)
+
+    def count(self) -> int:
+        """How many users there are."""
+        return self._database.count(self._count)
+
+    def all(self, after: str | None, page_size: int) -> Iterator[UserT]:
+        """All users by pages, those behind the name `after`."""
+        check_size("page_size", page_size)
+        if after is not None and not is_storable(after, len(after)):
+            raise InvalidUsernameError("Username can't be stored")
+        pages = self._database.pages(
+            self._select_all, self._users.key, self._lookup.username, page_size, after=after
+        )
+        return (self._user(row) for page in pages for row in page)
 
     def _user(self, row: Row[Any]) -> UserT:
         user: UserT = self._lookup.user(row)
@@ -201,13 +190,13 @@ class AccountMethods(Generic[UserT]):
             "given_password_hash": user.password_hash,
         }
 
-    def _reason(self, user: CreateUserRequest) -> Exception | None:
+    def _check_not_taken(self, user: CreateUserRequest) -> None:
         if self._users.is_taken(user.username):
-            return UsernameTakenError()
+            raise UsernameTakenError
         email = {"given_email": user.email}
-        if self._connections.first(self._select_taken_email, email, of_primary=True) is not None:
-            return EmailTakenError()
-        return self._verifications.is_taken(user.verification_token_hash)
+        if self._database.first(self._select_taken_email, email, of_primary=True) is not None:
+            raise EmailTakenError
+        self._verifications.check_not_taken(user.verification_token_hash)
 
     def _check_password_hash(self, password_hash: str) -> None:
         if not is_storable(password_hash, self._password_hash_length):

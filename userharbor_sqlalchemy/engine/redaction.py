@@ -1,7 +1,4 @@
-"""Any other error of the database, without the values of rows that its driver quotes.
-
-What the core has an exception for stands in errors.py.
-"""
+"""Any other error of the database, without the values of rows that its driver quotes."""
 
 import re
 from collections.abc import Iterator, Mapping

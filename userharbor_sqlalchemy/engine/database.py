@@ -1,0 +1,312 @@
+"""The one way to the database: five verbs, one loop, and `transaction()` blocks."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Delete,
+    Engine,
+    Executable,
+    Row,
+    Select,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, StatementError
+from sqlalchemy.orm import Session, scoped_session
+
+from .backends import backend_of, is_autocommit
+from .blocks import Block, innermost_block
+from .redaction import without_values
+from .sessions import Bind, Sessions
+from .transactions import keep_settings, own_transaction, savepoint, with_transactions, within
+
+Parameters = Mapping[str, Any]
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""How often a call outside a transaction is tried while the database gives it up for another.
+
+So often is a refused insert tried, too, if what stood in its way is gone when it is looked for.
+"""
+
+PATIENCE = 10.0
+"""Seconds after which it is not tried again: each try may have waited for a lock that long."""
+
+LARGEST_PAGE = 10_000
+"""Rows of a page at most; databases limit the parameters of a statement that names them."""
+
+logger: logging.Logger = logging.getLogger("userharbor_sqlalchemy")
+
+
+class _Work(Enum):
+    """What a call does, which says what it stands in."""
+
+    READ = "queries, which a replica may answer"
+    WRITE = "one statement, or one query of what a write would see"
+    INSERT = "one statement that a constraint may refuse: a block goes on without it"
+    UNIT = "several statements, all or none of which take effect"
+
+
+class Database:
+    """Issues the statements of one store: each alone, or all on the connection of an open block."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def first(
+        self, statement: Executable, parameters: Parameters, *, of_primary: bool = False
+    ) -> Row[Any] | None:
+        """The first row of a query, or None; `of_primary`: as writes, and not replicas, see it."""
+        return self._run(
+            _Work.WRITE if of_primary else _Work.READ,
+            lambda connection: connection.execute(statement, parameters).first(),
+        )
+
+    def all(
+        self, statement: Executable, parameters: Parameters, *, of_primary: bool = False
+    ) -> Sequence[Row[Any]]:
+        """All rows of a query; `of_primary`: as writes, and not replicas, see them."""
+        return self._run(
+            _Work.WRITE if of_primary else _Work.READ,
+            lambda connection: connection.execute(statement, parameters).all(),
+        )
+
+    def execute(self, statement: Executable, parameters: Parameters) -> int:
+        """Issue an UPDATE or DELETE and return how many rows it matched."""
+        return self._run(
+            _Work.WRITE, lambda connection: _rowcount(connection.execute(statement, parameters))
+        )
+
+    def insert(
+        self,
+        statement: Executable,
+        parameters: Parameters,
+        refused: Callable[[], int | None],
+    ) -> int:
+        """Issue an INSERT and return how many rows it stored.
+
+        Where a constraint refuses it, `refused` looks why: it raises the core's error, or returns
+        what the call is to return; None if nothing is in the way any more, to try again. An open
+        block stays usable.
+        """
+        return self._run(
+            _Work.INSERT,
+            lambda connection: _rowcount(connection.execute(statement, parameters)),
+            refused,
+        )
+
+    def unit(
+        self, work: Callable[[Connection], T], refused: Callable[[], T | None] | None = None
+    ) -> T:
+        """Have `work` issue several statements, all or none of which take effect.
+
+        It is called again where the database gave the transaction up for another; `refused` as
+        for `insert`.
+        """
+        return self._run(_Work.UNIT, work, refused)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Have `work` issue queries; it is called again where its connection was dead."""
+        return self._run(_Work.READ, work)
+
+    def delete(
+        self, statement: Delete, one_by_one: Sequence[Delete], parameters: Parameters
+    ) -> None:
+        """Issue a DELETE, or `one_by_one` where the database would leave the referring rows."""
+        if backend_of(self.bind.dialect).enforces_foreign_keys:
+            self.execute(statement, parameters)
+        else:
+            self.unit(lambda c: [c.execute(each, parameters) for each in one_by_one])
+
+    def count(self, statement: Select[Any]) -> int:
+        """What a query of one number finds."""
+        row = self.first(statement, {})
+        return 0 if row is None else int(row[0])
+
+    def pages(
+        self,
+        rows: Select[Any],
+        key: ColumnElement[str],
+        key_of: Callable[[Row[Any]], str],
+        size: int,
+        *,
+        after: str | None = None,
+    ) -> Iterator[Sequence[Row[Any]]]:
+        """The rows of a query by pages of `size`, in the order of a unique `key`, `key_of(row)`.
+
+        Each page is a statement by itself, and as the table is by then.
+        """
+        ordered = rows.order_by(key).limit(size)
+        while page := self.all(ordered if after is None else ordered.where(key > after), {}):
+            yield page
+            after = key_of(page[-1])
+
+    @contextmanager
+    def transaction(
+        self, bind: Session | scoped_session[Any] | Connection | None = None
+    ) -> Iterator[None]:
+        """Have all calls within the block take effect together, or none if it raises."""
+        outer = innermost_block(self)
+        if outer is not None and not outer.is_of_this_thread():
+            outer = None
+        raised_within = False
+        try:
+            with self._connection_of_block(bind, outer) as connection:
+                block = Block.opened(self, connection)
+                try:
+                    yield
+                except BaseException:
+                    raised_within = True
+                    raise
+                finally:
+                    block.close()
+                if block.broken:
+                    raise InvalidRequestError(
+                        "a statement failed inside this transaction() block, and the block"
+                        " went on; all of it is rolled back"
+                    )
+        except StatementError as error:
+            if raised_within:
+                raise
+            refusal = without_values(error)
+        else:
+            return
+        raise refusal
+
+    def lock(self, lock: object, take: Callable[[], bool]) -> None:
+        """Within a block: `take` a lock that lasts to its end, unless it is held already.
+
+        `take` returns whether there was something to lock.
+        """
+        block = self._block()
+        if block is not None and not block.holds(lock) and take():
+            block.locks.add(lock)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a `transaction()` block is open here."""
+        return self._block() is not None
+
+    @property
+    def bind(self) -> Bind:
+        """The connection of the open block, or the bind that writes go to."""
+        block = self._block()
+        return block.connection if block else self._sessions.bind()
+
+    def _block(self) -> Block | None:
+        block = innermost_block(self)
+        if block is not None and not block.is_of_this_thread():
+            raise InvalidRequestError(
+                "a transaction() block that another thread opened is open in this context;"
+                " its connection can't serve two threads: open a block of this thread's own,"
+                " or start the thread with an empty context"
+            )
+        return block
+
+    def _run(
+        self,
+        kind: _Work,
+        work: Callable[[Connection], T],
+        refused: Callable[[], T | None] | None = None,
+    ) -> T:
+        """Find a connection and do the work on it; refused, have it explained or try again."""
+        attempt, started = 1, time.monotonic()
+        block = self._block()
+        while True:
+            bind = block.connection if block else self._sessions.bind(reads=kind is _Work.READ)
+            try:
+                if block is not None:
+                    return self._in_block(block, kind, work)
+                if isinstance(bind, Connection):
+                    return self._on_connection(bind, kind, work)
+                if kind is _Work.UNIT:
+                    with own_transaction(bind, self._sessions.no_op) as connection:
+                        return work(connection)
+                with bind.connect() as connection:
+                    keep_settings(connection)
+                    return backend_of(bind.dialect).one_statement(
+                        connection, work, reads=kind is _Work.READ
+                    )
+            except (StatementError, UnicodeError) as error:
+                refusal = without_values(error)
+                why = None
+                if isinstance(bind, Engine) and isinstance(error, DBAPIError):
+                    if backend_of(bind.dialect).gave_up(error):
+                        why = "the transaction was given up"
+                    elif kind is _Work.READ and error.connection_invalidated and attempt == 1:
+                        why = "the connection was dead"
+            # Outside the handler: the driver's text, which quotes values, stays out of the chain.
+            if refused is not None and isinstance(refusal, IntegrityError):
+                outcome = refused()
+                if outcome is not None:
+                    return outcome
+                why = "what was in the way is gone"
+            if why is None or attempt == ATTEMPTS or time.monotonic() - started > PATIENCE:
+                raise refusal
+            attempt += 1
+            logger.info("%s: trying again, attempt %d of %d", why, attempt, ATTEMPTS)
+            time.sleep(random.uniform(0, 0.0025 * 2**attempt))
+
+    def _in_block(self, block: Block, kind: _Work, work: Callable[[Connection], T]) -> T:
+        in_savepoint = kind in (_Work.INSERT, _Work.UNIT)
+        try:
+            if not in_savepoint:
+                return work(block.connection)
+            with savepoint(block.connection, self._sessions.no_op):
+                return work(block.connection)
+        except DBAPIError as error:
+            if error.connection_invalidated or backend_of(block.connection.dialect).gave_up(error):
+                block.break_all()
+            elif not in_savepoint:
+                block.broken = True
+            raise
+
+    def _on_connection(
+        self, connection: Connection, kind: _Work, work: Callable[[Connection], T]
+    ) -> T:
+        """Do `work` on the connection that the session is bound to; end nothing of its owner's."""
+        if kind is not _Work.UNIT and is_autocommit(connection):
+            return work(connection)
+        with within(connection, None if kind is _Work.READ else self._sessions.no_op):
+            return work(connection)
+
+    @contextmanager
+    def _connection_of_block(
+        self, bind: Session | scoped_session[Any] | Connection | None, outer: Block | None
+    ) -> Iterator[Connection]:
+        """The connection of a block, in a transaction or a savepoint of the block's own."""
+        no_op = self._sessions.no_op
+        if bind is not None:
+            if not isinstance(bind, Connection):
+                bind = self._sessions.connection_of(bind)
+            connection = with_transactions(bind)
+            with savepoint(connection, no_op):
+                yield connection
+        elif outer is not None:
+            with savepoint(outer.connection, no_op):
+                yield outer.connection
+        else:
+            own = self._sessions.bind()
+            if isinstance(own, Connection):
+                with within(own, no_op):
+                    yield own
+            else:
+                with own_transaction(own, no_op, read_committed=True) as connection:
+                    yield connection
+
+
+def check_size(name: str, size: int) -> None:
+    """`ValueError` for a `size` of pages, the argument `name`, that is not from 1 to 10,000."""
+    if not (isinstance(size, int) and 1 <= size <= LARGEST_PAGE):
+        raise ValueError(f"{name}={size} is not from 1 to {LARGEST_PAGE}")
+
+
+def _rowcount(result: CursorResult[Any]) -> int:
+    return result.rowcount

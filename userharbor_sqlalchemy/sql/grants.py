@@ -1,0 +1,168 @@
+"""Roles and permissions: the tables of their names, and of who has which."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Select, Table, bindparam, delete, insert, select
+from userharbor.exceptions import UserHarborError
+
+from ..engine.database import Database
+from ..errors import AlreadyExistsError
+from ..schema.values import NAME_LENGTH, is_storable, is_storable_key
+from .expressions import identical
+from .users import Users
+
+
+class Names:
+    """A table whose rows are names, told apart byte for byte, that other tables refer to."""
+
+    def __init__(
+        self,
+        database: Database,
+        key: Column[str],
+        referring: list[Column[str]],
+        *,
+        invalid: type[UserHarborError],
+        taken: type[AlreadyExistsError],
+        unknown: type[UserHarborError],
+    ) -> None:
+        self._database = database
+        self._invalid = invalid
+        self._taken = taken
+        self._unknown = unknown
+        name = bindparam(f"given_{key.name}", type_=key.type)
+        self.key = key
+        self.table: Table = key.table
+        self._name = name
+        self._parameter = name.key
+        self.is_named: identical = identical(key, name)
+        self._select = select(key).where(key == name)
+        self._select_taken = self._select.with_for_update(read=True)
+        self._select_all = select(key)
+        self._insert = insert(key.table).values({key.name: name})
+        self._delete = delete(key.table).where(self.is_named)
+        self._delete_all = [
+            *(delete(reference.table).where(self.owns(reference)) for reference in referring),
+            self._delete,
+        ]
+
+    def named(self, name: str, *, of_primary: bool = True) -> dict[str, Any]:
+        """The parameters of `is_named`. A name that no column can hold finds no row."""
+        return {self._parameter: name if is_storable(name, NAME_LENGTH) else None}
+
+    def found(self, stored: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether the name in a row is the one asked for, whatever the collation folds."""
+        return bool(stored == parameters[self._parameter])
+
+    def owns(self, reference: Column[str]) -> ColumnElement[bool]:
+        """The condition of a write that a row of another table refers to the name."""
+        return identical(reference, self._name)
+
+    def select_of(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
+        """A query of the rows of another table that refer to the name, which comes first."""
+        return select(reference, *columns).where(reference == self._name)
+
+    def all(self) -> set[str]:
+        """All names."""
+        return {row[0] for row in self._database.all(self._select_all, {})}
+
+    def exists(self, name: str, *, of_primary: bool = False) -> bool:
+        """Whether there is a row of this name; `of_primary`: as writes see it."""
+        row = self._database.first(self._select, self.named(name), of_primary=of_primary)
+        return row is not None and row[0] == name
+
+    def check_exists(self, name: str) -> None:
+        """The core's error unless there is a row of this name, as writes see it."""
+        if not self.exists(name, of_primary=True):
+            raise self.unknown()
+
+    def unknown(self) -> UserHarborError:
+        """The error that there is no such name."""
+        return self._unknown(f"Unknown {self.key.name}")
+
+    def create(self, name: str) -> None:
+        """Store a name; an error of the core's if it is there or if no column can hold it."""
+        if not is_storable_key(name, NAME_LENGTH):
+            raise self._invalid(f"{self.key.name.capitalize()} can't be stored")
+        self._database.insert(self._insert, self.named(name), lambda: self._check_not_taken(name))
+
+    def delete(self, name: str) -> None:
+        """Remove a name, if it is there, and the grants that refer to it."""
+        self._database.delete(self._delete, self._delete_all, self.named(name))
+
+    def _check_not_taken(self, name: str) -> None:
+        row = self._database.first(self._select_taken, self.named(name), of_primary=True)
+        if row is not None:
+            raise self._taken
+
+
+class Grants:
+    """A table of grants: of roles to users, or of permissions to roles."""
+
+    def __init__(
+        self, database: Database, table: Table, holder: Users | Names, granted: Names
+    ) -> None:
+        self._database = database
+        self._holder = holder
+        self._granted = granted
+        to, what = table.primary_key
+        self._select = holder.select_of(to, what)
+        both = select(holder.key, granted.key).join_from(
+            holder.table, granted.table, granted.is_named
+        )
+        self._insert = (
+            insert(table)
+            .from_select([to, what], both.where(holder.is_named))
+            .execution_options(preserve_rowcount=True)
+        )
+        is_granted = (holder.owns(to), granted.owns(what))
+        self._select_granted = select(what).where(*is_granted).with_for_update(read=True)
+        self._delete = delete(table).where(*is_granted)
+
+    def grant(self, holder: str, name: str) -> None:
+        """Store a grant, which may be there; the core's error if one of its sides is not."""
+        parameters = {**self._holder.named(holder), **self._granted.named(name)}
+        if not self._database.insert(
+            self._insert, parameters, lambda: self._count_granted(parameters)
+        ):
+            self._holder.check_exists(holder)
+            raise self._granted.unknown()
+
+    def revoke(self, holder: str, name: str) -> None:
+        """Remove a grant, which may not be there, nor either of its sides."""
+        parameters = {**self._holder.named(holder), **self._granted.named(name)}
+        self._database.execute(self._delete, parameters)
+
+    def of(self, holder: str) -> set[str]:
+        """What is granted to `holder`."""
+        return _granted(self._database, self._select, self._holder, holder)
+
+    def _count_granted(self, parameters: Mapping[str, Any]) -> int | None:
+        """Refused, it was there before, or one side went away under the statement."""
+        row = self._database.first(self._select_granted, parameters, of_primary=True)
+        return None if row is None else 1
+
+
+class UserPermissions:
+    """What users may do by any of their roles: a query of both tables of grants."""
+
+    def __init__(
+        self, database: Database, users: Users, user_roles: Table, role_permissions: Table
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._select = users.select_of(user_roles.c.username, role_permissions.c.permission).join(
+            role_permissions, role_permissions.c.role == user_roles.c.role
+        )
+
+    def of(self, username: str) -> set[str]:
+        """The permissions of all the user's roles."""
+        return _granted(self._database, self._select, self._users, username)
+
+
+def _granted(
+    database: Database, statement: Select[Any], holder: Users | Names, name: str
+) -> set[str]:
+    parameters = holder.named(name, of_primary=False)
+    rows = database.all(statement, parameters)
+    return {row[-1] for row in rows if holder.found(row[0], parameters)}
