@@ -43,7 +43,7 @@ class Backend:
         Above READ COMMITTED, a transaction reads from a snapshot older than a lock it waited for.
         """
 
-    def lock_database(self, connection: Connection, no_op: Delete) -> None:
+    def take_write_lock(self, connection: Connection, no_op: Delete) -> None:
         """Take the one write lock of a database that has one."""
 
     def roll_back(self, connection: Connection) -> None:
@@ -66,7 +66,7 @@ class SQLite(Backend):
         if is_autocommit(connection):
             _set_isolation_level(connection, "SERIALIZABLE")
 
-    def lock_database(self, connection: Connection, no_op: Delete) -> None:
+    def take_write_lock(self, connection: Connection, no_op: Delete) -> None:
         """Take the write lock, and wait for it if need be.
 
         A transaction that has read before it writes fails at once where another writes too.

@@ -23,17 +23,18 @@ from sqlalchemy.orm import Session, scoped_session
 
 from .backends import backend_of, is_autocommit
 from .blocks import Block, innermost_block
-from .redaction import without_values
+from .redaction import redacted
 from .sessions import Bind, Sessions
-from .transactions import keep_settings, own_transaction, savepoint, with_transactions, within
+from .transactions import joinable, keep_settings, own_transaction, savepoint, within
 
 Parameters = Mapping[str, Any]
 T = TypeVar("T")
 
 ATTEMPTS = 5
-"""How often a call outside a transaction is tried while the database gives it up for another.
+"""How often a call is tried.
 
-So often is a refused insert tried, too, if what stood in its way is gone when it is looked for.
+Outside a transaction, while the database gives it up in favour of another; anywhere, while a
+constraint refuses it and nothing is in its way when that is looked for.
 """
 
 PATIENCE = 10.0
@@ -46,7 +47,7 @@ logger: logging.Logger = logging.getLogger("userharbor_sqlalchemy")
 
 
 class _Work(Enum):
-    """What a call does, which says what it stands in."""
+    """What a call does: it says whether a transaction, a savepoint or neither is needed."""
 
     READ = "queries, which a replica may answer"
     WRITE = "one statement, or one query of what a write would see"
@@ -55,7 +56,7 @@ class _Work(Enum):
 
 
 class Database:
-    """Issues the statements of one store: each alone, or all on the connection of an open block."""
+    """Issues the statements of one store, each by itself or on the connection of an open block."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -175,13 +176,13 @@ class Database:
         except StatementError as error:
             if raised_within:
                 raise
-            refusal = without_values(error)
+            refusal = redacted(error)
         else:
             return
         raise refusal
 
-    def lock(self, lock: object, take: Callable[[], bool]) -> None:
-        """Within a block: `take` a lock that lasts to its end, unless it is held already.
+    def lock_once(self, lock: object, take: Callable[[], bool]) -> None:
+        """Within a block: `take` a lock that lasts to its end, unless the block has it already.
 
         `take` returns whether there was something to lock.
         """
@@ -216,7 +217,7 @@ class Database:
         work: Callable[[Connection], T],
         refused: Callable[[], T | None] | None = None,
     ) -> T:
-        """Find a connection and do the work on it; refused, have it explained or try again."""
+        """Do `work` on a connection. If it is refused, have that explained, or try again."""
         attempt, started = 1, time.monotonic()
         block = self._block()
         while True:
@@ -235,7 +236,7 @@ class Database:
                         connection, work, reads=kind is _Work.READ
                     )
             except (StatementError, UnicodeError) as error:
-                refusal = without_values(error)
+                refusal = redacted(error)
                 why = None
                 if isinstance(bind, Engine) and isinstance(error, DBAPIError):
                     if backend_of(bind.dialect).gave_up(error):
@@ -286,7 +287,7 @@ class Database:
         if bind is not None:
             if not isinstance(bind, Connection):
                 bind = self._sessions.connection_of(bind)
-            connection = with_transactions(bind)
+            connection = joinable(bind)
             with savepoint(connection, no_op):
                 yield connection
         elif outer is not None:

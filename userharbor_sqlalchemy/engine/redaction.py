@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, StatementError
 
 
-def without_values(error: StatementError | UnicodeError) -> StatementError:
+def redacted(error: StatementError | UnicodeError) -> StatementError:
     """`error` anew, of the same class, with no value of a row in its text, parameters or `orig`.
 
     `hide_parameters` does not do it: the driver's own text quotes values.

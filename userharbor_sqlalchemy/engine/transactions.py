@@ -23,7 +23,7 @@ def own_transaction(
         backend.prepare_transaction(connection)
         with connection.begin():
             backend.begin(connection, read_committed=read_committed)
-            backend.lock_database(connection, no_op)
+            backend.take_write_lock(connection, no_op)
             try:
                 yield connection
             except BaseException:
@@ -37,13 +37,13 @@ def within(connection: Connection, no_op: Delete | None) -> Iterator[None]:
 
     Without `no_op`, nothing is written within.
     """
-    if with_transactions(connection).in_transaction():
+    if joinable(connection).in_transaction():
         with savepoint(connection, no_op):
             yield
     else:
         with connection.begin():
             if no_op is not None:
-                backend_of(connection.dialect).lock_database(connection, no_op)
+                backend_of(connection.dialect).take_write_lock(connection, no_op)
             yield
 
 
@@ -51,7 +51,7 @@ def within(connection: Connection, no_op: Delete | None) -> Iterator[None]:
 def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
     """A savepoint of the transaction that `connection` is in."""
     if no_op is not None:
-        backend_of(connection.dialect).lock_database(connection, no_op)
+        backend_of(connection.dialect).take_write_lock(connection, no_op)
     nested = connection.begin_nested()
     try:
         yield
@@ -63,7 +63,7 @@ def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
     nested.commit()
 
 
-def with_transactions(connection: Connection) -> Connection:
+def joinable(connection: Connection) -> Connection:
     """`connection`, unless it is in AUTOCOMMIT: `InvalidRequestError`."""
     if is_autocommit(connection):
         raise InvalidRequestError(

@@ -19,7 +19,7 @@ PURGE_DUE = timedelta(days=1)
 """How long after its expiry a token is one that purging forgot."""
 
 
-class Some:
+class Affected:
     """How many users a finding is about, and the first of them."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ def user_findings(
     """Users without their key, with names that collide, or with an e-mail lookups can't find."""
     username, email = model.columns["username"], model.columns["email"]
     rows = select(username.label("username"), email.label("email")).where(
-        username.is_not(None), *users.is_one
+        username.is_not(None), *users.of_model
     )
     key: ColumnElement[str]
     if username_keys is None:
@@ -54,7 +54,7 @@ def user_findings(
         rows = rows.outerjoin_from(model.table, username_keys, named == username)
         remedy = "`sync-username-keys` sets it"
 
-    without_key, with_capitals = Some(), Some()
+    without_key, with_capitals = Affected(), Affected()
     spellings: dict[str, list[str]] = {}
     rows = rows.add_columns(key.label("key"))
     for page in database.pages(rows, username, lambda row: str(row.username), PAGE_SIZE):
@@ -117,7 +117,7 @@ def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Ite
             .group_by(table.c.username)
             .having(func.count() > 1)
         )
-        names = Some()
+        names = Affected()
         for row in database.all(several, {}):
             names.add(row.username)
         if names.count:

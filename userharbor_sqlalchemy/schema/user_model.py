@@ -1,4 +1,4 @@
-"""The application's own user model: what shape it has, and whether a store can stand on it."""
+"""The application's own user model: its shape, and whether a store can use it."""
 
 import warnings
 from dataclasses import dataclass

@@ -68,7 +68,7 @@ def begin_before_ddl(keys: Table, connection: Connection, **_: object) -> None:
     """
     if isinstance(connection, Connection):
         no_op = delete(_username(keys).table).where(false())
-        backend_of(connection.dialect).lock_database(connection, no_op)
+        backend_of(connection.dialect).take_write_lock(connection, no_op)
 
 
 def fill_created_table(keys: Table, connection: Connection, **_: object) -> None:

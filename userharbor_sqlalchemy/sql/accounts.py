@@ -63,28 +63,28 @@ class Accounts(Generic[UserT]):
             bindparam("given_email_in_lower_case", type_=email.type),
         ]
         given_password_hash: BindParameter[str] = bindparam("given_password_hash")
-        self._select_by_username = lookup.select.where(users.is_named)
-        self._select_by_email = lookup.select.where(email.in_(given_emails), *users.is_one)
+        self._select_by_username = lookup.select.where(users.matches)
+        self._select_by_email = lookup.select.where(email.in_(given_emails), *users.of_model)
         self._select_taken_email = (
             select(email).where(email == bindparam("given_email")).with_for_update(read=True)
         )
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
-        ).where(users.is_named)
+        ).where(users.matches)
         self._insert = insert(model.table).values(
             {
                 username: bindparam("given_username"),
                 email: bindparam("given_email"),
                 password_hash: given_password_hash,
                 verified: False,
-                **users.given,
+                **users.of_new_row,
             }
         )
-        self._set_verified = update(model.table).where(users.is_named).values({verified: True})
+        self._set_verified = update(model.table).where(users.matches).values({verified: True})
         self._set_password_hash = (
-            update(model.table).where(users.is_named).values({password_hash: given_password_hash})
+            update(model.table).where(users.matches).values({password_hash: given_password_hash})
         )
-        self._delete = delete(model.table).where(users.is_named)
+        self._delete = delete(model.table).where(users.matches)
         referring = (
             tables.email_verifications,
             tables.sessions,
@@ -96,9 +96,9 @@ class Accounts(Generic[UserT]):
             self._delete,
             *users.delete_stale_key,
         ]
-        is_user = (users.key.is_not(None), *users.is_one)
-        self._count = select(func.count()).select_from(users.table).where(*is_user)
-        self._select_all = lookup.select.where(*is_user)
+        of_users = (users.key.is_not(None), *users.of_model)
+        self._count = select(func.count()).select_from(users.table).where(*of_users)
+        self._select_all = lookup.select.where(*of_users)
 
     def create(self, user: CreateUserRequest) -> None:
         """Store an unverified user, its key and the e-mail verification, or none of them."""
@@ -114,15 +114,15 @@ class Accounts(Generic[UserT]):
 
     def set_verified(self, username: str) -> None:
         """Mark the user's e-mail as verified, if there is such a user."""
-        self._database.execute(self._set_verified, self._users.named(username))
+        self._database.execute(self._set_verified, self._users.resolve(username))
 
     def delete(self, username: str) -> None:
         """Remove the user, if there is one, with all that refers to it."""
-        self._database.delete(self._delete, self._delete_all, self._users.named(username))
+        self._database.delete(self._delete, self._delete_all, self._users.resolve(username))
 
     def by_username(self, username: str) -> UserT | None:
         """The user of this name in any casing, or None."""
-        parameters = self._users.named(username, of_primary=False)
+        parameters = self._users.resolve(username, of_primary=False)
         row = self._database.first(self._select_by_username, parameters)
         if row is None or not self._users.found(self._lookup.username(row), parameters):
             return None
@@ -143,7 +143,7 @@ class Accounts(Generic[UserT]):
 
     def password_hash(self, username: str) -> str:
         """The user's password hash; `UnknownUserError` without such a user."""
-        parameters = self._users.named(username, of_primary=False)
+        parameters = self._users.resolve(username, of_primary=False)
         row = self._database.first(self._select_password_hash, parameters)
         if row is None or not self._users.found(row.username, parameters):
             raise UnknownUserError
@@ -152,7 +152,7 @@ class Accounts(Generic[UserT]):
     def set_password_hash(self, username: str, password_hash: str) -> None:
         """Replace the user's password hash; `UnknownUserError` without such a user."""
         self._check_password_hash(password_hash)
-        parameters = {**self._users.named(username), "given_password_hash": password_hash}
+        parameters = {**self._users.resolve(username), "given_password_hash": password_hash}
         # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
         if not self._database.execute(self._set_password_hash, parameters):
             self._users.check_exists(username)
@@ -176,7 +176,7 @@ class Accounts(Generic[UserT]):
         return user
 
     def _row(self, user: CreateUserRequest) -> Mapping[str, Any]:
-        name = self._users.given_name(user.username)
+        name = self._users.parameters(user.username)
         if name["given_username"] is None or not is_storable_key(
             user.username, self._username_length
         ):

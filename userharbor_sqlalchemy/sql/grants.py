@@ -35,19 +35,19 @@ class Names:
         self.table: Table = key.table
         self._name = name
         self._parameter = name.key
-        self.is_named: identical = identical(key, name)
+        self.matches: identical = identical(key, name)
         self._select = select(key).where(key == name)
         self._select_taken = self._select.with_for_update(read=True)
         self._select_all = select(key)
         self._insert = insert(key.table).values({key.name: name})
-        self._delete = delete(key.table).where(self.is_named)
+        self._delete = delete(key.table).where(self.matches)
         self._delete_all = [
             *(delete(reference.table).where(self.owns(reference)) for reference in referring),
             self._delete,
         ]
 
-    def named(self, name: str, *, of_primary: bool = True) -> dict[str, Any]:
-        """The parameters of `is_named`. A name that no column can hold finds no row."""
+    def resolve(self, name: str, *, of_primary: bool = True) -> dict[str, Any]:
+        """The parameters of `matches`. A name that no column can hold finds no row."""
         return {self._parameter: name if is_storable(name, NAME_LENGTH) else None}
 
     def found(self, stored: str, parameters: Mapping[str, Any]) -> bool:
@@ -68,7 +68,7 @@ class Names:
 
     def exists(self, name: str, *, of_primary: bool = False) -> bool:
         """Whether there is a row of this name; `of_primary`: as writes see it."""
-        row = self._database.first(self._select, self.named(name), of_primary=of_primary)
+        row = self._database.first(self._select, self.resolve(name), of_primary=of_primary)
         return row is not None and row[0] == name
 
     def check_exists(self, name: str) -> None:
@@ -84,14 +84,14 @@ class Names:
         """Store a name; an error of the core's if it is there or if no column can hold it."""
         if not is_storable_key(name, NAME_LENGTH):
             raise self._invalid(f"{self.key.name.capitalize()} can't be stored")
-        self._database.insert(self._insert, self.named(name), lambda: self._check_not_taken(name))
+        self._database.insert(self._insert, self.resolve(name), lambda: self._check_not_taken(name))
 
     def delete(self, name: str) -> None:
         """Remove a name, if it is there, and the grants that refer to it."""
-        self._database.delete(self._delete, self._delete_all, self.named(name))
+        self._database.delete(self._delete, self._delete_all, self.resolve(name))
 
     def _check_not_taken(self, name: str) -> None:
-        row = self._database.first(self._select_taken, self.named(name), of_primary=True)
+        row = self._database.first(self._select_taken, self.resolve(name), of_primary=True)
         if row is not None:
             raise self._taken
 
@@ -108,20 +108,20 @@ class Grants:
         to, what = table.primary_key
         self._select = holder.select_of(to, what)
         both = select(holder.key, granted.key).join_from(
-            holder.table, granted.table, granted.is_named
+            holder.table, granted.table, granted.matches
         )
         self._insert = (
             insert(table)
-            .from_select([to, what], both.where(holder.is_named))
+            .from_select([to, what], both.where(holder.matches))
             .execution_options(preserve_rowcount=True)
         )
-        is_granted = (holder.owns(to), granted.owns(what))
-        self._select_granted = select(what).where(*is_granted).with_for_update(read=True)
-        self._delete = delete(table).where(*is_granted)
+        by_both = (holder.owns(to), granted.owns(what))
+        self._select_granted = select(what).where(*by_both).with_for_update(read=True)
+        self._delete = delete(table).where(*by_both)
 
     def grant(self, holder: str, name: str) -> None:
         """Store a grant, which may be there; the core's error if one of its sides is not."""
-        parameters = {**self._holder.named(holder), **self._granted.named(name)}
+        parameters = {**self._holder.resolve(holder), **self._granted.resolve(name)}
         if not self._database.insert(
             self._insert, parameters, lambda: self._count_granted(parameters)
         ):
@@ -130,7 +130,7 @@ class Grants:
 
     def revoke(self, holder: str, name: str) -> None:
         """Remove a grant, which may not be there, nor either of its sides."""
-        parameters = {**self._holder.named(holder), **self._granted.named(name)}
+        parameters = {**self._holder.resolve(holder), **self._granted.resolve(name)}
         self._database.execute(self._delete, parameters)
 
     def of(self, holder: str) -> set[str]:
@@ -163,6 +163,6 @@ class UserPermissions:
 def _granted(
     database: Database, statement: Select[Any], holder: Users | Names, name: str
 ) -> set[str]:
-    parameters = holder.named(name, of_primary=False)
+    parameters = holder.resolve(name, of_primary=False)
     rows = database.all(statement, parameters)
     return {row[-1] for row in rows if holder.found(row[0], parameters)}

@@ -61,7 +61,7 @@ class TokenTable:
         token_hash: BindParameter[str] = _given(table.c.token_hash)
         username: BindParameter[str] = _given(table.c.username)
         expires_at: BindParameter[datetime] = _given(table.c.expires_at)
-        is_token = identical(table.c.token_hash, token_hash)
+        by_hash = identical(table.c.token_hash, token_hash)
         columns = (table.c.username, table.c.token_hash, table.c.expires_at)
         row = {"token_hash": token_hash, "username": username, "expires_at": expires_at}
 
@@ -74,7 +74,7 @@ class TokenTable:
             table.c.username, table.c.token_hash, table.c.expires_at
         ).order_by(table.c.expires_at.desc(), table.c.token_hash)
         self._insert = insert(table).values(row)
-        row_of_user = select(token_hash, users.key, expires_at).where(users.is_named)
+        row_of_user = select(token_hash, users.key, expires_at).where(users.matches)
         self._insert_for_user = (
             insert(table)
             .from_select(list(row), row_of_user)
@@ -85,10 +85,10 @@ class TokenTable:
             .where(table.c.token_hash == bindparam("replaced_token_hash"))
             .values(token_hash=token_hash, expires_at=expires_at)
         )
-        self._refresh = update(table).where(is_token).values(expires_at=expires_at)
-        self._delete = delete(table).where(is_token)
+        self._refresh = update(table).where(by_hash).values(expires_at=expires_at)
+        self._delete = delete(table).where(by_hash)
         self._delete_of_user = delete(table).where(users.owns(table.c.username))
-        self._delete_others = self._delete_of_user.where(not_(is_token))
+        self._delete_others = self._delete_of_user.where(not_(by_hash))
 
         self._count = select(func.count()).select_from(table)
         self._key = table.c.token_hash
@@ -119,7 +119,7 @@ class TokenTable:
 
     def of_user(self, username: str) -> list[UserToken]:
         """The user's tokens, that which lasts longest first."""
-        parameters = self._users.named(username, of_primary=False)
+        parameters = self._users.resolve(username, of_primary=False)
         rows = self._database.all(self._select_of_user, parameters)
         return [
             UserToken(row.username, row.token_hash, as_naive_utc(row.expires_at))
@@ -167,11 +167,11 @@ class TokenTable:
 
     def remove_of_user(self, username: str) -> None:
         """Remove all tokens of the user, if there are any."""
-        self._database.execute(self._delete_of_user, self._users.named(username))
+        self._database.execute(self._delete_of_user, self._users.resolve(username))
 
     def remove_others(self, username: str, token_hash: str) -> int:
         """Remove the user's tokens but that of `token_hash`; return how many there were."""
-        parameters = {**self._users.named(username), **_hashed(token_hash)}
+        parameters = {**self._users.resolve(username), **_hashed(token_hash)}
         if not is_storable(token_hash, TOKEN_HASH_LENGTH):
             return self._database.execute(self._delete_of_user, parameters)
         return self._database.execute(self._delete_others, parameters)
@@ -203,12 +203,15 @@ class TokenTable:
 
         def lock() -> bool:
             token = self.get(token_hash)
-            return token is not None and self._users.lock_named(token.username)
+            return token is not None and self._users.lock_by_name(token.username)
 
-        self._database.lock((self, token_hash), lock)
+        self._database.lock_once((self, token_hash), lock)
 
     def _parameters(self, token: UserToken) -> dict[str, Any]:
-        return {**self.row(token.token_hash, token.expires_at), **self._users.named(token.username)}
+        return {
+            **self.row(token.token_hash, token.expires_at),
+            **self._users.resolve(token.username),
+        }
 
     def _check(self, token: UserToken) -> None:
         self._users.check_exists(token.username)
@@ -216,7 +219,7 @@ class TokenTable:
 
     def _replace_with(self, parameters: dict[str, Any], connection: Connection) -> bool:
         """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
-        owner = self._users.lock(connection, parameters)
+        owner = self._users.lock_row(connection, parameters)
         if owner is None:
             return False
         # In a transaction of the caller's, a plain read may be older than the lock; by itself, a

@@ -48,7 +48,7 @@ class User:
 class Users:
     """The user table as the statements of a store see it.
 
-    A statement that contains `is_named` or `owner` is given `named(username)` as parameters,
+    A statement that contains `matches` or `owner` is given `resolve(username)` as parameters,
     and finds a user by any casing of the name.
     """
 
@@ -58,42 +58,42 @@ class Users:
         self.key: ColumnElement[str] = model.columns["username"]
         self.spelled: Label[str] = self.key.label("username")
         """The column as a row names it."""
-        self.is_one: list[ColumnElement[bool]] = _is_one(model)
+        self.of_model: list[ColumnElement[bool]] = _of_model(model)
         """The conditions that a row of the table is one of the model's."""
-        self.is_named: ColumnElement[bool] = and_(_has_name(model), *self.is_one)
-        self._select = select(self.spelled).where(self.is_named)
+        self.matches: ColumnElement[bool] = and_(_has_name(model), *self.of_model)
+        self._select = select(self.spelled).where(self.matches)
         self._select_taken = _select_taken(model, username_keys)
         self._select_spellings = _select_spellings(model, username_keys)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
         self.owner: ScalarSelect[Any] = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
-        self.given: dict[Column[Any], Any] = _given(model)
+        self.of_new_row: dict[Column[Any], Any] = _of_new_row(model)
         """What a new row has beside what is in the request."""
         self.delete_stale_key: list[Delete]
         self._insert_key, self.delete_stale_key = _key_statements(self.key, username_keys)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
-    def given_name(self, username: str) -> dict[str, Any]:
+    def parameters(self, username: str) -> dict[str, Any]:
         """A name and its key as parameters; None in their place for a name that no column holds."""
         key = username_key(username)
         if not is_storable(key, self._key_length):
             return {"given_username_key": None, "given_username": None}
         return {"given_username_key": key, "given_username": username}
 
-    def named(self, username: str, *, of_primary: bool = True) -> dict[str, Any]:
+    def resolve(self, username: str, *, of_primary: bool = True) -> dict[str, Any]:
         """The parameters that find the user, for a write, or for a read that is not `of_primary`.
 
-        Where keys stand in a table of their own, the name is looked up as it was stored: a
-        user of exactly this name is it, with or without a key, and else that of the key.
+        Where keys have a table of their own, this sends a SELECT for the name as it was stored:
+        that of a user of exactly this name, with or without a key, or else that of the key.
         """
-        given = self.given_name(username)
+        parameters = self.parameters(username)
         if self._select_spellings is not None:
-            rows = self._database.all(self._select_spellings, given, of_primary=of_primary)
-            spellings = [row.username for row in rows if self.found(row.username, given)]
+            rows = self._database.all(self._select_spellings, parameters, of_primary=of_primary)
+            spellings = [row.username for row in rows if self.found(row.username, parameters)]
             if spellings and username not in spellings:
-                given["given_username"] = spellings[0]
-        return given
+                parameters["given_username"] = spellings[0]
+        return parameters
 
     def found(self, stored: str | None, parameters: Mapping[str, Any]) -> bool:
         """Whether the username in a row is the one asked for, whatever the collation folds."""
@@ -108,21 +108,21 @@ class Users:
         return (
             select(self.spelled, *columns)
             .join_from(reference.table, self.table, reference == self.key)
-            .where(self.is_named)
+            .where(self.matches)
         )
 
     def check_exists(self, username: str) -> None:
         """`UnknownUserError` unless there is a user of this name, as writes see it."""
-        parameters = self.named(username)
+        parameters = self.resolve(username)
         row = self._database.first(self._select, parameters, of_primary=True)
         if row is None or not self.found(row.username, parameters):
             raise UnknownUserError
 
     def is_taken(self, username: str) -> bool:
         """Whether the database refuses this name to a new user."""
-        given = self.given_name(username)
+        parameters = self.parameters(username)
         return any(
-            self._database.first(statement, given, of_primary=True) is not None
+            self._database.first(statement, parameters, of_primary=True) is not None
             for statement in self._select_taken
         )
 
@@ -134,11 +134,11 @@ class Users:
         for statement in (*clean, *self._insert_key):
             connection.execute(statement, row)
 
-    def lock_named(self, username: str) -> bool:
-        """Lock the user's row to the end of the open transaction; return whether it is there."""
-        return self._database.first(self._lock, self.named(username)) is not None
+    def lock_by_name(self, username: str) -> bool:
+        """Lock the user's row to the end of the open block; return whether it is there."""
+        return self._database.first(self._lock, self.resolve(username)) is not None
 
-    def lock(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
+    def lock_row(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
         """Lock the user's row to the end of the transaction; return the name as it was stored."""
         username = connection.execute(self._lock, parameters).scalar()
         return username if self.found(username, parameters) else None
@@ -199,28 +199,28 @@ def _select_taken(model: UserModel, keys: Table | None) -> list[Select[Any]]:
         columns.append((keys.c.username_key, _given_key))
     return [
         # By what is committed by now, also in a transaction whose snapshot is older.
-        select(column).where(column == given).with_for_update(read=True)
-        for column, given in columns
+        select(column).where(column == parameter).with_for_update(read=True)
+        for column, parameter in columns
     ]
 
 
-def _is_one(model: UserModel) -> list[ColumnElement[bool]]:
+def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
     identities = model.identities()
     if identities is None or model.mapper is None or model.mapper.polymorphic_on is None:
         return []
     return [model.mapper.polymorphic_on.in_(identities)]
 
 
-def _given(model: UserModel) -> dict[Column[Any], Any]:
-    given: dict[Column[Any], Any] = {}
+def _of_new_row(model: UserModel) -> dict[Column[Any], Any]:
+    values: dict[Column[Any], Any] = {}
     if model.username_key is not None:
-        given[model.username_key] = _given_key
+        values[model.username_key] = _given_key
     mapper = model.mapper
     if mapper is None or mapper.polymorphic_identity is None:
-        return given
+        return values
     if isinstance(mapper.polymorphic_on, Column):
-        given[mapper.polymorphic_on] = mapper.polymorphic_identity
-    return given
+        values[mapper.polymorphic_on] = mapper.polymorphic_identity
+    return values
 
 
 def _key_statements(
