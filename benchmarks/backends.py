@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import servers
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+
+from support import servers
 
 NAMES = ("sqlite", "postgresql", "mariadb")
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from bulk import filled
 from sqlalchemy import MetaData
 from sqlalchemy.orm import sessionmaker
 
+from support.bulk import filled
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 from .backends import Backend

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from calls import CALLS
-from proxy import Proxy, proxy_of
 from userharbor.interfaces import UserStore
 
+from support.calls import CALLS
+from support.proxy import Proxy, proxy_of
 from userharbor_sqlalchemy import metadata
 
 from .backends import Backend

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from calls import CALLS
-from samples import new_token, new_user
 from sqlalchemy import BindParameter, Engine, Select, bindparam, select
 from userharbor.interfaces import UserStore
 
+from support.calls import CALLS
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import metadata
 
 from .backends import Backend

@@ -16,11 +16,11 @@ from threading import Event, Thread
 from time import perf_counter, sleep
 from typing import Any
 
-from bulk import filled
-from samples import EXPIRES_AT, new_token
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import sessionmaker
 
+from support.bulk import filled
+from support.samples import EXPIRES_AT, new_token
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 from .backends import NAMES, Backend, started

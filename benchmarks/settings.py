@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from samples import new_token, new_user
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import sessionmaker
 
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
 from .backends import AUTOCOMMIT, Backend, set_pragmas

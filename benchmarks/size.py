@@ -2,10 +2,10 @@
 
 from hashlib import sha256
 
-from samples import EXPIRES_AT
 from sqlalchemy import Engine, Table, insert, text
 from sqlalchemy.orm import sessionmaker
 
+from support.samples import EXPIRES_AT
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 from .backends import NAMES, Backend, started

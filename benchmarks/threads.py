@@ -5,9 +5,9 @@ from threading import Barrier, Event, Thread
 from time import perf_counter, sleep
 from typing import Any
 
-from samples import new_token, new_user
 from userharbor.interfaces import UserStore
 
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import metadata
 
 from .backends import Backend

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import servers
-from alembic_project import AlembicProject
-from databases import Database, Databases, fresh_database, named_urls
 from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
-from user_models import SHAPES, Model, metadata_of
 
+from support import servers
+from support.alembic_project import AlembicProject
+from support.databases import Database, Databases, fresh_database, named_urls
+from support.models import SHAPES, Model, metadata_of
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
 os.environ["TZ"] = servers.TIME_ZONE

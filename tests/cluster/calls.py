@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from samples import EXPIRES_AT, new_token, new_user
+from support.samples import EXPIRES_AT, new_token, new_user
 
 READS: dict[str, tuple[Any, ...]] = {
     "get_user_by_username": ("JANE",),

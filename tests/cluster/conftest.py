@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from racing import Store
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import sessionmaker
 
+from support.racing import Store
 from userharbor_sqlalchemy import SQLAlchemyUserStore, metadata
 
 from . import galera, postgres

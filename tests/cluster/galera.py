@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import servers
 from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
+
+from support import servers
 
 
 class Node:

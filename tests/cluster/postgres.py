@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import servers
 from sqlalchemy import URL, Engine, MetaData, Select, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from support import servers
 from userharbor_sqlalchemy import metadata as built_in_metadata
 
 STATISTICS = "pg_stat_statements"

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from racing import Store
-from samples import new_token, new_user
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import sessionmaker
 
+from support.racing import Store
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 from .galera import Node, everywhere, number

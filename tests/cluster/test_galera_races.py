@@ -7,8 +7,6 @@ with MariaDB's deadlock error: at COMMIT, or at any statement.
 from functools import partial
 
 import pytest
-from racing import Outbox, Slow, Store, make_harbor, race, typed
-from samples import new_token, new_user
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 from userharbor.exceptions import (
@@ -19,6 +17,8 @@ from userharbor.exceptions import (
     RoleAlreadyExistsError,
 )
 
+from support.racing import Outbox, Slow, Store, make_harbor, race, typed
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 from .galera import everywhere, number

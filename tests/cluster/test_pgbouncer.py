@@ -3,12 +3,12 @@
 from functools import partial
 
 import pytest
-from racing import Outbox, Slow, Store, make_harbor, race, typed
-from samples import new_token, new_user
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 from userharbor.exceptions import InvalidPasswordResetTokenError, InvalidUsernameError
 
+from support.racing import Outbox, Slow, Store, make_harbor, race, typed
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 pytestmark = pytest.mark.cluster

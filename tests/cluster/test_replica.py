@@ -8,11 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from racing import Outbox, Store, make_harbor
-from samples import new_token, new_user
 from sqlalchemy import Engine, MetaData, create_engine
 from sqlalchemy.orm import Session, sessionmaker
-from user_models import user_table
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
     InvalidUsernameError,
@@ -21,6 +18,9 @@ from userharbor.exceptions import (
 )
 from userharbor.interfaces import UserStore
 
+from support.models import user_table
+from support.racing import Outbox, Store, make_harbor
+from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 from .calls import CALLS, READS, WRITES

@@ -1,0 +1,312 @@
+"""`python -m userharbor_sqlalchemy`, as an operator meets it in a shell, on a terminal, by cron."""
+
+import os
+import pty
+import subprocess
+import sys
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import sessionmaker
+
+from support.databases import Database
+from support.samples import new_token, new_user
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User
+from userharbor_sqlalchemy.__main__ import Progress, main
+from userharbor_sqlalchemy.maintenance.purge import Purged
+
+PAST = datetime(2020, 1, 1)
+SHELL = [sys.executable, "-m", "userharbor_sqlalchemy"]
+
+APPLICATION = """
+from sqlalchemy import Boolean, Column, MetaData, String, Table, create_engine
+from sqlalchemy.orm import sessionmaker
+from userharbor_sqlalchemy import SQLAlchemyUserStore
+
+users = Table(
+    "app_users",
+    MetaData(),
+    Column("username", String(255), primary_key=True),
+    Column("email", String(320), unique=True),
+    Column("password_hash", String(512)),
+    Column("verified", Boolean),
+)
+engine = create_engine({url!r})
+store = SQLAlchemyUserStore(sessionmaker(engine), user_model=users)
+"""
+
+
+def url(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def filled(fresh: Database) -> SQLAlchemyUserStore[User]:
+    """A store with three expired sessions and one that lives."""
+    assert main(["create-tables", url(fresh)]) == 0
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main))
+    store.create_user(new_user())
+    for number in range(3):
+        store.add_session(new_token(str(number), expires_at=PAST))
+    store.add_session(new_token("live"))
+    return store
+
+
+def test_tables_are_made_checked_and_purged(
+    fresh: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From an empty database to one that `check` passes over in silence."""
+    if fresh.backend != "sqlite":
+        assert main(["check", url(fresh)]) == 1
+        assert "userharbor_sessions: the table is missing" in capsys.readouterr().out
+    assert main(["create-tables", url(fresh)]) == 0
+    assert "userharbor_sessions" in capsys.readouterr().out
+    assert main(["create-tables", url(fresh)]) == 0
+    assert capsys.readouterr().out == "no table was missing\n"
+
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main))
+    store.create_user(new_user())
+    store.add_session(new_token("old", expires_at=PAST))
+    assert main(["check", url(fresh)]) == 1
+    assert "`purge` removes them" in capsys.readouterr().out
+    assert main(["purge", url(fresh)]) == 0
+    assert capsys.readouterr().out == (
+        "removed: sessions 1, e-mail verifications 0, password resets 0\n"
+    )
+    assert main(["check", url(fresh)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_what_expired_lately_may_be_kept(
+    filled: SQLAlchemyUserStore[User], fresh: Database
+) -> None:
+    """`--expired-for` counts in days."""
+    assert main(["purge", "--expired-for", "36500", url(fresh)]) == 0
+    assert fresh.count("userharbor_sessions") == 4
+    assert main(["purge", "--expired-for", "0.5", "--batch-size", "2", url(fresh)]) == 0
+    assert fresh.read("SELECT token_hash FROM userharbor_sessions") == [("live",)]
+
+
+def test_a_store_of_the_applications_is_taken_by_its_name(fresh: Database, tmp_path: Path) -> None:
+    """With its own user model, from the folder that the command is run in."""
+    (tmp_path / "accounts.py").write_text(APPLICATION.format(url=url(fresh)))
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*SHELL, command, "accounts:store"], capture_output=True, text=True, cwd=tmp_path
+        )
+
+    made = run("create-tables")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "userharbor_username_keys" in made.stdout
+    with fresh.main.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO app_users (username, email, password_hash, verified)"
+            " VALUES ('Joe', 'joe@example.org', 'x', true)"
+        )
+    looked = run("check")
+    assert looked.returncode == 1
+    assert "1 user ('Joe') without the right username_key" in looked.stdout
+    synced = run("sync-username-keys")
+    assert (synced.returncode, synced.stdout) == (0, "users given a key: 1\n")
+    assert "Joe" not in run("check").stdout
+
+
+def test_a_purge_shows_a_bar_on_a_terminal(
+    filled: SQLAlchemyUserStore[User], fresh: Database
+) -> None:
+    """And ends it with a line of its own."""
+    controller, terminal = pty.openpty()
+    done = subprocess.run([*SHELL, "purge", url(fresh)], stderr=terminal, stdout=terminal)
+    os.close(terminal)
+    shown = b""
+    while chunk := _read(controller):
+        shown += chunk
+    os.close(controller)
+    assert done.returncode == 0
+    assert b"\r[##############################] 100%\r\n" in shown
+    assert shown.endswith(b"removed: sessions 3, e-mail verifications 0, password resets 0\r\n")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1000)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_a_purge_by_cron_is_one_line(filled: SQLAlchemyUserStore[User], fresh: Database) -> None:
+    """Nothing but the result, if it does not take long."""
+    done = subprocess.run([*SHELL, "purge", url(fresh)], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout == "removed: sessions 3, e-mail verifications 0, password resets 0\n"
+
+
+@pytest.mark.parametrize("command", ["purge", "create-tables", "check"])
+def test_a_database_out_of_reach_is_an_error_and_no_traceback(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3, and the reason."""
+    for driver in ("postgresql+psycopg", "mysql+pymysql"):
+        assert main([command, f"{driver}://someone:sesame@127.0.0.1:1/test"]) == 3
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: ")
+        assert "127.0.0.1" in captured.err
+        assert "sesame" not in captured.err
+        assert captured.err.count("\n") == 1
+        assert captured.out == ""
+
+
+def test_tables_that_are_missing_are_an_error(
+    fresh: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`purge` before `create-tables`."""
+    fresh.main.connect().close()  # so that SQLite's file is there
+    assert main(["purge", url(fresh)]) == 3
+    assert "userharbor_sessions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "required: COMMAND"),
+        (["purge"], "required: STORE"),
+        (["purge", "nonsense"], "STORE is neither MODULE:NAME nor a database URL"),
+        (["purge", "no_such_module:store"], "No module named 'no_such_module'"),
+        (["purge", "json:store"], "has no attribute 'store'"),
+        (["purge", "json:dumps"], "dumps of json is not a SQLAlchemyUserStore"),
+        (["purge", "nosuch://localhost/x"], "can't use this URL: "),
+        (["purge", "oracle+oracledb://localhost/x"], "can't use this URL: No module named"),
+        (["purge", "sqlite:///no/such/file.db"], "there is no file no/such/file.db"),
+        (["check", "sqlite:///no/such/file.db"], "there is no file no/such/file.db"),
+        (["check", "postgresql://u:p@rt:sesame@host:5432/db"], "SQLAlchemy can't parse it"),
+        (["check", "postgresql:u:sesame@host/db"], "No module named 'postgresql'"),
+        (["purge", "--batch-size", "0", "sqlite://"], "batch_size=0 is not from 1 to 10000"),
+        (["purge", "--batch-size", "many", "sqlite://"], "invalid int value"),
+        (["purge", "--expired-for", "-1", "sqlite://"], "is in the future"),
+        (["purge", "--expired-for", "nan", "sqlite://"], "NaN"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, as is usual."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    printed = capsys.readouterr().err
+    assert reason in printed
+    assert "sesame" not in printed
+
+
+@pytest.mark.parametrize("command", ["check", "purge", "sync-username-keys"])
+def test_a_file_that_is_missing_is_not_made(command: str, tmp_path: Path) -> None:
+    """Also where the store is named by its module."""
+    (tmp_path / "accounts.py").write_text(APPLICATION.format(url="sqlite:///typo.db"))
+    done = subprocess.run(
+        [*SHELL, command, "accounts:store"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "there is no file typo.db" in done.stderr
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_module_that_can_not_be_imported_is_named(tmp_path: Path) -> None:
+    """Whatever it raises."""
+    (tmp_path / "broken.py").write_text("import os\nos.environ['NO_SUCH_KEY']\n")
+    done = subprocess.run(
+        [*SHELL, "check", "broken:store"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "broken: KeyError: 'NO_SUCH_KEY'" in done.stderr
+
+
+class Stream(StringIO):
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
+    """Rows that came meanwhile, or that another purge took, do not spoil it."""
+    for is_terminal, shown in (
+        (False, "50% of 4 tokens looked at\n100% of 4 tokens looked at\n" * 2),
+        (True, f"\r[{'#' * 15}{'.' * 15}]  50%\r[{'#' * 30}] 100%" * 2 + f"\r[{'#' * 30}] 100%\n"),
+    ):
+        stream = Stream(is_terminal)
+        progress = Progress(stream, every=0)
+        for looked_at in (2, 4, 2, 6):
+            progress(looked_at, 4, Purged())
+        progress.end(full=True)
+        assert stream.getvalue() == shown
+
+
+def test_the_bar_of_a_purge_that_fails_stays_as_it_was() -> None:
+    """And is none if there was none; what comes after it stands on a line of its own."""
+    stream = Stream(is_terminal=True)
+    Progress(stream, every=0).end(full=False)
+    assert stream.getvalue() == ""
+    progress = Progress(stream, every=0)
+    progress(1, 2, Purged())
+    progress.end(full=False)
+    assert stream.getvalue().endswith("]  50%\n")
+
+
+def test_names_that_collide_need_a_human(
+    fresh: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, and which they are."""
+    (tmp_path / "accounts.py").write_text(APPLICATION.format(url=url(fresh)))
+    (tmp_path / "users.py").write_text("""
+from accounts import engine, users
+
+users.create(engine)
+with engine.begin() as connection:
+    for number, name in enumerate(["STRASSE", "straße"]):
+        row = dict(username=name, email=str(number), password_hash="x", verified=True)
+        connection.execute(users.insert(), row)
+""")
+    subprocess.run([sys.executable, "users.py"], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [*SHELL, "create-tables", "accounts:store"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: usernames that differ in casing only: ")
+    assert "'STRASSE'" in done.stderr
+    assert "'straße'" in done.stderr
+
+
+def test_an_interrupted_purge_says_so(
+    filled: SQLAlchemyUserStore[User], fresh: Database, tmp_path: Path
+) -> None:
+    """Exit code 130, no traceback; what was committed by then is gone."""
+    (tmp_path / "slow.py").write_text(f"""
+import os, signal
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import sessionmaker
+from userharbor_sqlalchemy import SQLAlchemyUserStore
+
+# A shell that starts a program in the background may have it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+engine = create_engine({url(fresh)!r})
+removals = []
+
+@event.listens_for(engine, "before_cursor_execute")
+def interrupt(connection, cursor, statement, *rest):
+    if statement.startswith("DELETE"):
+        removals.append(statement)
+        if len(removals) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+store = SQLAlchemyUserStore(sessionmaker(engine))
+""")
+    arguments = [*SHELL, "purge", "--batch-size", "1", "slow:store"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == "error: interrupted; run it again for the rest\n"
+    assert fresh.count("userharbor_sessions") == 3
