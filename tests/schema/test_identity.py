@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import MetaData
 from userharbor.exceptions import (
     InvalidCredentialsError,
     InvalidEmailError,
@@ -19,6 +20,8 @@ from userharbor.exceptions import (
 )
 
 from support.databases import Database
+from support.model_stores import created, store_on
+from support.models import user_table
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -347,3 +350,41 @@ def test_an_email_is_found_as_it_was_stored_and_in_lower_case(store: Store) -> N
         user = store.get_user_by_email(email)
         assert user is not None
         assert user.username == username
+
+
+@pytest.mark.backends("mysql")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_unicode_ci"},
+        {"mysql_default_charset": "latin1"},
+        {},
+    ],
+)
+def test_identity_is_exact_in_a_table_that_folds_accents(
+    db: Database, options: dict[str, str]
+) -> None:
+    """Foreign keys take its collation; lookups and writes tell "josé" from "jose"."""
+    table = user_table("app_users", MetaData(), mysql_engine="InnoDB", **options)
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        store.create_user(new_user("José", email="josé@x.org"))
+        store.add_session(new_token("s", "José"))
+        store.create_role("admin")
+        store.grant_role_to_user("josé", "admin")
+
+        for other in ("jose", "José ", "JOSE"):
+            assert store.get_user_by_username(other) is None
+            assert store.get_user_roles(other) == set()
+            store.remove_all_sessions(other)
+            store.revoke_role_from_user(other, "admin")
+            store.delete_user(other)
+            store.set_user_verified(other)
+            with pytest.raises(KeyError):
+                store.set_password_hash(other, "x")
+            with pytest.raises(KeyError):
+                store.add_session(new_token("t", other))
+        assert store.get_user_by_email("jose@x.org") is None
+        assert store.get_user_by_username("JOSÉ") == User("José", "josé@x.org", False)
+        assert store.get_user_roles("JOSÉ") == {"admin"}
+        assert store.get_session("s") is not None

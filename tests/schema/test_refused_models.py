@@ -1,0 +1,143 @@
+"""User models of the application's that are refused, or taken with a warning."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    func,
+    inspect,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+
+from support.models import imperative, user_table
+from userharbor_sqlalchemy import SQLAlchemyUserStore, register_user_model
+
+
+@pytest.mark.parametrize("missing", ["username", "email", "password_hash", "verified"])
+def test_a_missing_attribute_is_refused_by_name(missing: str) -> None:
+    """Of a class and of a table."""
+    columns: dict[str, Column[Any]] = {
+        "username": Column("username", String(255), primary_key=True),
+        "email": Column("email", String(320), unique=True),
+        "password_hash": Column("password_hash", String(512)),
+        "verified": Column("verified", Boolean),
+    }
+    columns[missing] = Column("other", Integer, primary_key=True)
+    table = Table("app_users", MetaData(), *columns.values())
+    with pytest.raises(TypeError, match=f"'app_users' has no column attribute '{missing}'"):
+        register_user_model(table)
+
+    class AppUser:
+        pass
+
+    with pytest.raises(TypeError, match=f"AppUser has no column attribute '{missing}'"):
+        register_user_model(AppUser, table)
+    assert set(table.metadata.tables) == {"app_users"}
+
+
+def test_a_username_that_is_not_unique_is_refused() -> None:
+    """A composite key, a plain index and one on an expression do not make it so."""
+    table = Table(
+        "app_users",
+        MetaData(),
+        Column("tenant", Integer, primary_key=True),
+        Column("username", String(255), primary_key=True, index=True),
+        Column("email", String(320), unique=True),
+        Column("password_hash", String(512)),
+        Column("verified", Boolean),
+    )
+    Index("lowered", func.lower(table.c.username), unique=True)
+    with pytest.raises(ValueError, match=r"'app_users'.username is neither the primary key nor"):
+        SQLAlchemyUserStore(sessionmaker(), user_model=table)
+
+
+def test_a_partial_index_does_not_make_a_username_unique() -> None:
+    """No foreign key can point at it."""
+    table = Table(
+        "app_users",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("username", String(255)),
+        Column("email", String(320), unique=True),
+        Column("password_hash", String(512)),
+        Column("verified", Boolean),
+    )
+    whole = table.c.username != ""
+    Index("partial", table.c.username, unique=True, postgresql_where=whole, sqlite_where=whole)
+
+    class AppUser:
+        pass
+
+    with pytest.raises(ValueError, match=r"AppUser.username is neither the primary key nor"):
+        register_user_model(AppUser, table)
+    assert inspect(AppUser, raiseerr=False) is None, "nor is the class mapped"
+
+
+def test_joined_table_inheritance_is_refused() -> None:
+    """A user must be one row of one table."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Person(Base):
+        __tablename__ = "people"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        username: Mapped[str] = mapped_column(String(255), unique=True)
+        email: Mapped[str] = mapped_column(String(320), unique=True)
+
+    class Member(Person):
+        __tablename__ = "members"
+
+        id: Mapped[int] = mapped_column(ForeignKey(Person.id), primary_key=True)
+        password_hash: Mapped[str] = mapped_column(String(512))
+        verified: Mapped[bool]
+
+    with pytest.raises(ValueError, match="Member spreads over several tables"):
+        register_user_model(Member)
+
+
+def test_what_is_not_mapped_is_refused() -> None:
+    """And so is another table than the one it is mapped to."""
+
+    class AppUser:
+        pass
+
+    with pytest.raises(TypeError, match="AppUser is not mapped"):
+        SQLAlchemyUserStore(sessionmaker(), user_model=AppUser)
+    model = imperative()
+    with pytest.raises(ValueError, match="Imperative is mapped to 'imperative_users' already"):
+        register_user_model(model, user_table("others", MetaData()))
+    with pytest.raises(ValueError, match="metadata is not that of user_model"):
+        SQLAlchemyUserStore(sessionmaker(), user_model=model, metadata=MetaData())
+
+
+def test_two_models_of_one_metadata_need_two_prefixes() -> None:
+    """The second is told so."""
+    metadata = MetaData()
+    register_user_model(user_table("one", metadata))
+    with pytest.raises(ValueError, match="refer to 'one' already; another table_prefix"):
+        register_user_model(user_table("two", metadata))
+
+
+def test_an_email_that_may_not_be_unique_is_taken_with_a_warning() -> None:
+    """Applications enforce it by an expression index too."""
+    table = Table(
+        "app_users",
+        MetaData(),
+        Column("username", String(255), primary_key=True),
+        Column("email", String(320)),
+        Column("password_hash", String(512)),
+        Column("verified", Boolean),
+    )
+    Index("lowered", func.lower(table.c.email), unique=True)
+    with pytest.warns(UserWarning, match=r"'app_users'.email has no unique constraint"):
+        register_user_model(table)
