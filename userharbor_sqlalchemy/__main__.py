@@ -2,12 +2,14 @@
 
 import argparse
 import importlib
+import json
 import os
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 from sqlalchemy import URL, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -15,16 +17,20 @@ from sqlalchemy.orm import sessionmaker
 
 from .engine.database import LARGEST_PAGE
 from .errors import UsernamesCollideError
+from .maintenance.findings import FindingCode
 from .maintenance.purge import Purged
 from .store import SQLAlchemyUserStore
 
 DONE, FOUND, MISUSED, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
+VARIABLE = "USERHARBOR_STORE"
+
 DESCRIPTION = "Look after the database of a UserHarbor store."
 
 EPILOG = f"""\
 STORE is what your application uses, as MODULE:NAME (myapp.accounts:store), or the URL of a
-database with the built-in tables (sqlite:///users.db).
+database with the built-in tables (sqlite:///users.db). Without it, {VARIABLE} of the
+environment says which; other users of the machine can read a URL on a command line.
 
 exit codes: {DONE} done, nothing found; {FOUND} something was found that needs you;
 {MISUSED} wrong arguments; {FAILED} the database refused or is out of reach;
@@ -99,8 +105,9 @@ def check(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
     """Report what is wrong, a line each; change nothing."""
     code = DONE
     for finding in store.check():
-        print(finding, flush=True)
-        code = FOUND
+        if finding.code not in options.ignore:
+            print(json.dumps(asdict(finding)) if options.json else finding, flush=True)
+            code = FOUND
     return code
 
 
@@ -158,8 +165,26 @@ def _parser() -> argparse.ArgumentParser:
             epilog=EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        one.add_argument("store", metavar="STORE", help="MODULE:NAME, or the URL of a database")
+        one.add_argument(
+            "store",
+            metavar="STORE",
+            nargs="?",
+            default=os.environ.get(VARIABLE, ""),
+            help=f"MODULE:NAME, or the URL of a database (default: {VARIABLE} of the environment)",
+        )
         one.set_defaults(command=command)
+        if command is check:
+            one.add_argument(
+                "--json", action="store_true", help="print each finding as a line of JSON"
+            )
+            one.add_argument(
+                "--ignore",
+                action="append",
+                default=[],
+                choices=get_args(FindingCode),
+                metavar="CODE",
+                help=f"leave out what has this code: {', '.join(get_args(FindingCode))}",
+            )
         if command is purge:
             one.add_argument(
                 "--expired-for",
@@ -179,6 +204,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _store(target: str, *, may_make_file: bool) -> SQLAlchemyUserStore[Any]:
+    if not target:
+        raise Misused(f"there is no STORE, nor {VARIABLE} in the environment")
     store = _made(target) if "://" in target else _imported(target)
     if (path := _missing_file(store.bind.engine.url)) and not may_make_file:
         raise Misused(f"there is no file {path}; create-tables makes one")

@@ -27,7 +27,8 @@ from .errors import (
     SessionTokenTakenError,
     VerificationTokenTakenError,
 )
-from .maintenance.check import findings
+from .maintenance.check import check
+from .maintenance.findings import Finding
 from .maintenance.purge import Progress, Purged, purge_expired
 from .schema.tables import DEFAULT_PREFIX, define_tables
 from .schema.tables import metadata as built_in_metadata
@@ -188,20 +189,20 @@ class SQLAlchemyUserStore(Generic[UserT]):
     # Accounts
 
     def transaction(
-        self, bind: Session | scoped_session[Any] | Connection | None = None
+        self, joined: Session | scoped_session[Any] | Connection | None = None, /
     ) -> AbstractContextManager[None]:
         """Have all calls within the block take effect together, or none of them if it raises.
 
-        A block within a block is a savepoint. With `bind`, the calls go on that session's
-        connection, or on that connection: in a savepoint of it, and committing stays the
-        caller's. A block belongs to the thread that opened it.
+        A block within a block is a savepoint. Where a session or a connection is `joined`, the
+        calls go on its connection, in a savepoint of it, and committing stays the caller's. A
+        block belongs to the thread that opened it.
 
         Raises:
             InvalidRequestError: Of SQLAlchemy's, at the end of a block that went on after a
-                statement had failed within: all of it is rolled back. At its start where `bind` is
-                in AUTOCOMMIT.
+                statement had failed within: all of it is rolled back. At its start where what is
+                joined is in AUTOCOMMIT.
         """
-        return self._database.transaction(bind)
+        return self._database.transaction(joined)
 
     def create_user(self, user: CreateUserRequest) -> None:
         """Store an unverified user and the e-mail verification, both or neither.
@@ -482,15 +483,15 @@ class SQLAlchemyUserStore(Generic[UserT]):
         }
         return purge_expired(self._database, tables, before, batch_size, progress)
 
-    def check(self) -> Iterator[str]:
-        """Look for what is wrong with the database; each finding is a line that says what to do.
+    def check(self) -> Iterator[Finding]:
+        """Look for what is wrong with the database; `str()` of a finding says what to do.
 
         Tables, columns and indexes that are missing or differ; users without a key, with
         names that collide, or with an e-mail that lookups can't find; tokens that expired over
         a day ago, or of which a user has more than one; an engine whose `transaction()` costs
         extra. Nothing is changed or locked; each user and token is read.
         """
-        return findings(self._database, self._model, self._users, self._tables)
+        return check(self._database, self._model, self._users, self._tables)
 
     def sync_username_keys(self) -> int:
         """Let users whom the application added by itself be found in any casing.

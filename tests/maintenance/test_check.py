@@ -26,6 +26,11 @@ def clean(fresh: Database) -> Store:
     return store
 
 
+def lines(store: Store) -> list[str]:
+    """The findings as the command prints them."""
+    return [str(finding) for finding in store.check()]
+
+
 def change(database: Database, *statements: str) -> None:
     with database.main.begin() as connection:
         for statement in statements:
@@ -34,7 +39,7 @@ def change(database: Database, *statements: str) -> None:
 
 def test_a_clean_database_is_passed_over_in_silence(fresh: Database) -> None:
     """Tables as new as they are, users who have what they need."""
-    assert list(clean(fresh).check()) == []
+    assert lines(clean(fresh)) == []
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -49,7 +54,7 @@ def test_a_model_of_the_applications_is_passed_over_in_silence(fresh: Database, 
     store.metadata.create_all(store.bind)
     store.create_user(new_user("Straße", email="straße@example.org"))
     store.add_session(new_token("session", "Straße"))
-    findings = list(store.check())
+    findings = lines(store)
     if fresh.backend == "mysql":
         findings = [finding for finding in findings if "collation" not in finding]
     assert findings == []
@@ -58,7 +63,7 @@ def test_a_model_of_the_applications_is_passed_over_in_silence(fresh: Database, 
 def test_nothing_is_changed_by_a_look(fresh: Database) -> None:
     """Also where all tables are missing."""
     store = SQLAlchemyUserStore(sessionmaker(fresh.main))
-    findings = [finding for finding in store.check() if "missing" in finding]
+    findings = [finding for finding in lines(store) if "missing" in finding]
     assert len(findings) == len(store.metadata.tables)
     assert all("`create-tables`" in finding for finding in findings)
     with pytest.raises(Exception, match="userharbor_users"):
@@ -91,7 +96,7 @@ def test_a_defect_of_the_schema_is_found(fresh: Database, defect: str, finding: 
     store = clean(fresh)
     before, _, table = defect.partition("{")
     change(fresh, before + (f" {table[:-1]}" if table and fresh.backend == "mysql" else ""))
-    (found,) = store.check()
+    (found,) = lines(store)
     assert found.startswith(finding)
 
 
@@ -105,7 +110,7 @@ def test_a_missing_plain_index_and_foreign_key_are_found(fresh: Database) -> Non
         " (username VARCHAR(255) NOT NULL, role VARCHAR(100) NOT NULL,"
         " PRIMARY KEY (username, role))",
     )
-    findings = list(store.check())
+    findings = lines(store)
     assert [finding.partition(":")[0] for finding in findings] == [
         "userharbor_user_roles.role",
         "userharbor_user_roles",
@@ -129,7 +134,7 @@ def test_a_column_that_folds_case_is_found(fresh: Database) -> None:
     if fresh.backend == "postgresql":
         change(fresh, "CREATE EXTENSION citext")
     change(fresh, define[fresh.backend])
-    found = [finding for finding in clean_beside(fresh).check() if "collation" in finding]
+    found = [finding for finding in lines(clean_beside(fresh)) if "collation" in finding]
     assert found == [
         "userharbor_roles.role: its collation takes texts for one that differ in case or accent:"
         " a migration gives it a binary one"
@@ -171,7 +176,7 @@ def test_what_the_application_does_with_its_own_table_is_its_business(fresh: Dat
     store.metadata.create_all(fresh.main)
     if fresh.backend == "sqlite":
         change(fresh, "CREATE INDEX search ON app_users (email COLLATE NOCASE)")
-    assert list(store.check()) == []
+    assert lines(store) == []
 
 
 @pytest.mark.backends("sqlite", "postgresql")
@@ -184,7 +189,7 @@ def test_a_unique_index_on_some_rows_is_none(fresh: Database) -> None:
         "CREATE UNIQUE INDEX verified_only ON userharbor_users (email) WHERE verified",
         "CREATE UNIQUE INDEX pair ON userharbor_users (email, lower(username))",
     )
-    (found,) = store.check()
+    (found,) = lines(store)
     assert found.startswith("userharbor_users.email: no unique index")
 
 
@@ -209,7 +214,7 @@ def test_rows_of_other_classes_are_none_of_its_business(fresh: Database) -> None
     store = SQLAlchemyUserStore(sessionmaker(fresh.main), Member)
     store.metadata.create_all(fresh.main)
     change(fresh, "INSERT INTO parties VALUES ('ACME', 'party', 'A@example.org', 'x', true)")
-    assert [finding for finding in store.check() if "user" in finding.partition(":")[2]] == []
+    assert [finding for finding in lines(store) if "user" in finding.partition(":")[2]] == []
 
 
 @pytest.mark.backends("postgresql")
@@ -217,7 +222,7 @@ def test_a_column_that_takes_times_of_the_session_is_found(fresh: Database) -> N
     """There, a time comes back as the server's zone makes it."""
     store = clean(fresh)
     change(fresh, "ALTER TABLE userharbor_sessions ALTER COLUMN expires_at TYPE timestamp")
-    (found,) = store.check()
+    (found,) = lines(store)
     assert found.startswith("userharbor_sessions.expires_at: takes times as the session's time")
 
 
@@ -226,7 +231,7 @@ def test_a_look_on_a_connection_of_the_tests_takes_no_lock(fresh: Database) -> N
     """Another connection writes meanwhile."""
     clean(fresh)
     with fresh.engine().connect() as connection, connection.begin():
-        findings = SQLAlchemyUserStore(sessionmaker(connection)).check()
+        findings = lines(SQLAlchemyUserStore(sessionmaker(connection)))
         assert list(findings) == []
         change(fresh, "DELETE FROM userharbor_sessions")
 
@@ -239,7 +244,7 @@ def test_a_column_that_loses_microseconds_is_found(fresh: Database) -> None:
     if fresh.backend == "mysql":
         column = "userharbor_sessions MODIFY COLUMN expires_at DATETIME NOT NULL"
     change(fresh, f"ALTER TABLE {column}")
-    (found,) = store.check()
+    (found,) = lines(store)
     assert found.startswith("userharbor_sessions.expires_at: loses microseconds")
 
 
@@ -261,7 +266,7 @@ def test_users_whom_lookups_miss_are_found(fresh: Database) -> None:
         ("JANE", "JANE", "j@example.org"),
         ("joe", "joe", "Joe@example.org"),
     )
-    findings = list(store.check())
+    findings = lines(store)
     assert len(findings) == 3
     assert "2 users ('Anna', 'JANE') without the right username_key" in findings[0]
     assert "differ in casing only: 'JANE', 'jane'" in findings[1]
@@ -278,7 +283,7 @@ def test_a_collation_that_folds_keys_does_not_confuse_a_look(fresh: Database) ->
             "INSERT INTO keyed_users (username, username_key, email, password_hash, verified)"
             f" VALUES ('{name}', '{key}', '{name}@example.org', 'x', true)",
         )
-    findings = [finding for finding in store.check() if finding.startswith("keyed_users: ")]
+    findings = [finding for finding in lines(store) if finding.startswith("keyed_users: ")]
     assert len(findings) == 1
     assert "2 users ('jose', 'x') without the right username_key" in findings[0]
 
@@ -295,7 +300,7 @@ def test_users_without_a_row_in_the_table_of_keys_are_found(fresh: Database) -> 
             "INSERT INTO documented_users (username, email, password_hash, verified, display_name)"
             f" VALUES ('{name}', '{number}@example.org', 'x', true, 'x')",
         )
-    findings = [finding for finding in store.check() if finding.startswith("documented_users: ")]
+    findings = [finding for finding in lines(store) if finding.startswith("documented_users: ")]
     assert "5 users ('" in findings[0]
     assert "', …) without the right username_key: `sync-username-keys` sets it" in findings[0]
     assert "differ in casing only: 'STRASSE', 'straße'" in findings[1]
@@ -306,10 +311,10 @@ def test_tokens_that_should_be_gone_are_found(fresh: Database) -> None:
     store = clean(fresh)
     for number in range(3):
         store.add_session(new_token(str(number), expires_at=datetime(2020, 1, 1)))
-    (found,) = store.check()
+    (found,) = lines(store)
     assert found == ("userharbor_sessions: 3 rows expired over a day ago: `purge` removes them")
     store.purge_expired()
-    assert list(store.check()) == []
+    assert lines(store) == []
 
 
 def test_more_than_one_live_token_of_a_user_is_found(fresh: Database) -> None:
@@ -326,13 +331,13 @@ def test_more_than_one_live_token_of_a_user_is_found(fresh: Database) -> None:
         for number in range(2):
             row = {"token_hash": str(number), "username": "jane", "expires_at": EXPIRES_AT}
             connection.execute(resets.insert(), row)
-    assert any("1 user ('jane') with more than one live token" in each for each in store.check())
+    assert any("1 user ('jane') with more than one live token" in each for each in lines(store))
 
 
 def test_a_database_of_0_7_0_is_found_lacking(fresh: Database) -> None:
     """What docs/upgrading.md adds."""
     old_databases.load(fresh, "0.7.0")
-    findings = "\n".join(SQLAlchemyUserStore(sessionmaker(fresh.main)).check())
+    findings = "\n".join(lines(SQLAlchemyUserStore(sessionmaker(fresh.main))))
     assert "userharbor_password_resets.username: no unique index" in findings
     assert "the index ix_userharbor_user_roles_role is missing" in findings or (
         fresh.backend == "mysql"  # which makes one for the foreign key
@@ -357,7 +362,7 @@ def test_an_engine_that_makes_transactions_cost_extra_is_found(
 ) -> None:
     """It is the application's, and one option mends it."""
     clean(fresh)
-    findings = list(SQLAlchemyUserStore(sessionmaker(fresh.engine(**options))).check())
+    findings = lines(SQLAlchemyUserStore(sessionmaker(fresh.engine(**options))))
     assert findings == [] if cost is None else cost in findings[0]
 
 
@@ -371,4 +376,36 @@ def test_a_schema_that_is_translated_is_looked_at(fresh: Database) -> None:
     store = SQLAlchemyUserStore(sessionmaker(engine), metadata=MetaData(schema="logical"))
     store.metadata.create_all(engine)
     store.create_user(new_user())
-    assert list(store.check()) == []
+    assert lines(store) == []
+
+
+def test_a_finding_has_a_code_a_table_and_a_message(fresh: Database) -> None:
+    """So that a program need not read the line that it prints as."""
+    store = clean(fresh)
+    store.add_session(new_token("old", expires_at=datetime(2020, 1, 1)))
+    change(fresh, "DROP TABLE userharbor_user_roles")
+    missing, expired = store.check()
+    assert (missing.code, missing.table, missing.column) == (
+        "table-missing",
+        "userharbor_user_roles",
+        None,
+    )
+    assert (expired.code, expired.table) == ("expired-tokens", "userharbor_sessions")
+    assert str(expired) == f"userharbor_sessions: {expired.message}"
+
+
+def test_a_finding_about_a_column_names_it(fresh: Database) -> None:
+    """The line has it behind the table's name, and the finding by itself."""
+    store = clean(fresh)
+    change(fresh, "DROP TABLE userharbor_password_resets")
+    change(fresh, "CREATE TABLE userharbor_password_resets (token_hash VARCHAR(128) PRIMARY KEY)")
+    found = [(each.code, each.column) for each in store.check()]
+    assert found == [("column-missing", "username"), ("column-missing", "expires_at")]
+
+
+@pytest.mark.backends("mysql")
+def test_a_finding_about_the_engine_has_no_table(db: Database) -> None:
+    """What it costs is no table's fault."""
+    (found,) = SQLAlchemyUserStore(sessionmaker(db.engine())).check()
+    assert (found.code, found.table) == ("costly-transactions", None)
+    assert str(found).startswith("engine: ")

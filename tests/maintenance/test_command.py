@@ -1,5 +1,6 @@
 """`python -m userharbor_sqlalchemy`, as an operator meets it in a shell, on a terminal, by cron."""
 
+import json
 import os
 import pty
 import subprocess
@@ -13,9 +14,8 @@ from sqlalchemy.orm import sessionmaker
 
 from support.databases import Database
 from support.samples import new_token, new_user
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User
+from userharbor_sqlalchemy import Purged, SQLAlchemyUserStore, User
 from userharbor_sqlalchemy.__main__ import Progress, main
-from userharbor_sqlalchemy.maintenance.purge import Purged
 
 PAST = datetime(2020, 1, 1)
 SHELL = [sys.executable, "-m", "userharbor_sqlalchemy"]
@@ -172,7 +172,8 @@ def test_tables_that_are_missing_are_an_error(
     ("arguments", "reason"),
     [
         ([], "required: COMMAND"),
-        (["purge"], "required: STORE"),
+        (["purge"], "there is no STORE, nor USERHARBOR_STORE in the environment"),
+        (["check", "--ignore", "nothing", "sqlite://"], "invalid choice: 'nothing'"),
         (["purge", "nonsense"], "STORE is neither MODULE:NAME nor a database URL"),
         (["purge", "no_such_module:store"], "No module named 'no_such_module'"),
         (["purge", "json:store"], "has no attribute 'store'"),
@@ -199,6 +200,46 @@ def test_wrong_arguments_are_named(
     printed = capsys.readouterr().err
     assert reason in printed
     assert "sesame" not in printed
+
+
+def test_the_environment_may_name_the_store(
+    filled: SQLAlchemyUserStore[User],
+    fresh: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Other users of the machine can read a command line, and a URL may have a password."""
+    monkeypatch.setenv("USERHARBOR_STORE", url(fresh))
+    assert main(["purge"]) == 0
+    assert capsys.readouterr().out.startswith("removed: sessions 3,")
+    assert main(["check"]) == 0
+
+
+def test_findings_may_be_printed_as_json(
+    filled: SQLAlchemyUserStore[User], fresh: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line each, with what the finding has."""
+    assert main(["check", "--json", url(fresh)]) == 1
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found == {
+        "code": "expired-tokens",
+        "message": "3 rows expired over a day ago: `purge` removes them",
+        "table": "userharbor_sessions",
+        "column": None,
+    }
+
+
+def test_findings_may_be_left_out_by_their_code(
+    filled: SQLAlchemyUserStore[User], fresh: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A deployment may fail on the schema, and not on tokens that are due to be purged."""
+    arguments = ["check", "--ignore", "expired-tokens", "--ignore", "several-tokens", url(fresh)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+    with fresh.main.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE userharbor_role_permissions")
+    assert main(arguments) == 1
+    assert "userharbor_role_permissions: the table is missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["check", "purge", "sync-username-keys"])

@@ -12,8 +12,7 @@ from sqlalchemy.orm import sessionmaker
 
 from support.databases import Database
 from support.samples import EXPIRES_AT, new_token, new_user
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User
-from userharbor_sqlalchemy.maintenance.purge import Purged
+from userharbor_sqlalchemy import Purged, SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
 

@@ -44,6 +44,8 @@ def test_importing_is_enough_for_the_shared_metadata() -> None:
     """Alembic's env.py imports it and makes no store."""
     assert set(metadata.tables) == BUILT_IN
     assert set(userharbor_sqlalchemy.__all__) == {
+        "Finding",
+        "Purged",
         "SQLAlchemyUserStore",
         "User",
         "metadata",

@@ -17,8 +17,14 @@ from typing_extensions import assert_type
 from userharbor import UserHarbor
 from userharbor.interfaces import EmailSender, UserStore, UserToken
 
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata, register_user_model
-from userharbor_sqlalchemy.maintenance.purge import Purged
+from userharbor_sqlalchemy import (
+    Finding,
+    Purged,
+    SQLAlchemyUserStore,
+    User,
+    metadata,
+    register_user_model,
+)
 
 engine = create_engine("sqlite://")
 Factory = sessionmaker(engine)
@@ -84,7 +90,7 @@ def own_model(sender: EmailSender, token: str) -> None:
     assert_type(store.remove_other_sessions("jane", token), int)
     assert_type(store.iter_users(after="jane"), Iterator[Public])
     assert_type(store.count_users(), int)
-    assert_type(store.check(), Iterator[str])
+    assert_type(store.check(), Iterator[Finding])
     harbor = UserHarbor("secret", store=store, email_sender=sender)
     assert_type(harbor.get_current_user(token), Public)
 

@@ -151,7 +151,7 @@ class Database:
 
     @contextmanager
     def transaction(
-        self, bind: Session | scoped_session[Any] | Connection | None = None
+        self, joined: Session | scoped_session[Any] | Connection | None
     ) -> Iterator[None]:
         """Have all calls within the block take effect together, or none if it raises."""
         outer = innermost_block(self)
@@ -159,7 +159,7 @@ class Database:
             outer = None
         raised_within = False
         try:
-            with self._connection_of_block(bind, outer) as connection:
+            with self._connection_of_block(joined, outer) as connection:
                 block = Block.opened(self, connection)
                 try:
                     yield
@@ -280,14 +280,14 @@ class Database:
 
     @contextmanager
     def _connection_of_block(
-        self, bind: Session | scoped_session[Any] | Connection | None, outer: Block | None
+        self, joined: Session | scoped_session[Any] | Connection | None, outer: Block | None
     ) -> Iterator[Connection]:
         """The connection of a block, in a transaction or a savepoint of the block's own."""
         no_op = self._sessions.no_op
-        if bind is not None:
-            if not isinstance(bind, Connection):
-                bind = self._sessions.connection_of(bind)
-            connection = joinable(bind)
+        if joined is not None:
+            if not isinstance(joined, Connection):
+                joined = self._sessions.connection_of(joined)
+            connection = joinable(joined)
             with savepoint(connection, no_op):
                 yield connection
         elif outer is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from warnings import catch_warnings, simplefilter
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import SAWarning
 
 from ..engine.database import Database
@@ -11,35 +11,32 @@ from ..schema.tables import Tables
 from ..schema.user_model import ATTRIBUTES, UserModel
 from ..sql.users import Users
 from .check_rows import token_findings, user_findings
-from .check_schema import SchemaCheck, cost_of_transactions
+from .check_schema import SchemaCheck, costs
+from .findings import Finding
 
 
-def findings(database: Database, model: UserModel, users: Users, tables: Tables) -> Iterator[str]:
-    """Each finding as a line that says what to do. Nothing is changed or locked."""
+def check(database: Database, model: UserModel, users: Users, tables: Tables) -> Iterator[Finding]:
+    """Each finding. Nothing is changed or locked."""
     wanted = {table: list(table.columns) for table in vars(tables).values() if table is not None}
     wanted[tables.users] = [model.columns[name] for name in ATTRIBUTES if name in model.columns]
 
-    def look(connection: Connection) -> tuple[tuple[dict[str, list[str]], list[str]], str | None]:
+    def look(connection: Connection) -> tuple[dict[Table, list[Finding]], list[Finding]]:
         # SQLAlchemy warns of indexes that it can't reflect, those on expressions: not ours.
         with catch_warnings():
             simplefilter("ignore", SAWarning)
-            return compared(SchemaCheck(connection)), cost_of_transactions(connection)
+            schema = SchemaCheck(connection)
+            missing = {table: schema.missing(table, wanted[table]) for table in wanted}
+            whole = [table for table in wanted if not missing[table]]
+            differing = [one for table in whole for one in schema.differing(table, wanted[table])]
+            return missing, [*differing, *costs(connection)]
 
-    def compared(schema: SchemaCheck) -> tuple[dict[str, list[str]], list[str]]:
-        missing = {table.key: schema.missing(table, wanted[table]) for table in wanted}
-        whole = [table for table in wanted if not missing[table.key]]
-        differing = [line for table in whole for line in schema.differing(table, wanted[table])]
-        return missing, differing
-
-    (missing, differing), cost = database.read(look)
-    for lines in missing.values():
-        yield from lines
-    yield from differing
+    missing, others = database.read(look)
+    for found in missing.values():
+        yield from found
+    yield from others
     keys = tables.username_keys
-    if not missing[tables.users.key] and (keys is None or not missing[keys.key]):
+    if not missing[tables.users] and (keys is None or not missing[keys]):
         yield from user_findings(database, model, users, keys)
     for table in (tables.sessions, tables.email_verifications, tables.password_resets):
-        if not missing[table.key]:
+        if not missing[table]:
             yield from token_findings(database, table, one_a_user=table is not tables.sessions)
-    if cost is not None:
-        yield f"engine: transaction() costs more than its statements: {cost}"

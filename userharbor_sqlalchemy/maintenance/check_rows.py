@@ -1,6 +1,6 @@
 """What a look at the rows finds: users whom lookups miss, and tokens that should be gone.
 
-Each finding is a line that says what to do. Rows are read by the page, and none is locked.
+Rows are read by the page, and none is locked.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from ..engine.database import Database
 from ..schema.user_model import UserModel
 from ..schema.values import USERNAME_LENGTH, is_storable_key, username_key
 from ..sql.users import Users
+from .findings import Finding
 
 PAGE_SIZE = 1000
 EXAMPLES = 3
@@ -39,7 +40,7 @@ class Affected:
 
 def user_findings(
     database: Database, model: UserModel, users: Users, username_keys: Table | None
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     """Users without their key, with names that collide, or with an e-mail lookups can't find."""
     username, email = model.columns["username"], model.columns["email"]
     rows = select(username.label("username"), email.label("email")).where(
@@ -69,12 +70,15 @@ def user_findings(
                 with_capitals.add(name)
     table = model.table.name
     if without_key.count:
-        yield f"{table}: {without_key} without the right username_key: {remedy}"
+        message = f"{without_key} without the right username_key: {remedy}"
+        yield Finding("key-missing", message, table)
     yield from _collisions(database, table, spellings, named, key)
     if with_capitals.count:
-        yield (
-            f"{table}: {with_capitals} with capitals in the e-mail address, which is found in that"
-            " spelling only: store it in lower case"
+        yield Finding(
+            "email-with-capitals",
+            f"{with_capitals} with capitals in the e-mail address, which is found in that"
+            " spelling only: store it in lower case",
+            table,
         )
 
 
@@ -84,7 +88,7 @@ def _collisions(
     spellings: dict[str, list[str]],
     named: ColumnElement[str],
     key: ColumnElement[str],
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     """Names without their key, by that key, which are another's too."""
     keyed = select(named.label("username"), key.label("key")).where(
         key.in_(bindparam("keys", expanding=True))
@@ -100,16 +104,18 @@ def _collisions(
     for names in spellings.values():
         if len(names) > 1:
             same = _quoted(sorted(names))
-            yield f"{table}: usernames that differ in casing only: {same}: rename one"
+            message = f"usernames that differ in casing only: {same}: rename one"
+            yield Finding("usernames-collide", message, table)
 
 
-def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Iterator[str]:
+def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Iterator[Finding]:
     """Tokens that purging forgot, and users with more than one live token of a kind."""
     now = datetime.now(timezone.utc)
     expires_at = table.c.expires_at
     forgotten = select(func.count()).where(expires_at < literal(now - PURGE_DUE, expires_at.type))
     if count := database.count(forgotten):
-        yield f"{table.name}: {count} rows expired over a day ago: `purge` removes them"
+        message = f"{count} rows expired over a day ago: `purge` removes them"
+        yield Finding("expired-tokens", message, table.name)
     if one_a_user:
         several = (
             select(table.c.username)
@@ -121,9 +127,10 @@ def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Ite
         for row in database.all(several, {}):
             names.add(row.username)
         if names.count:
-            yield (
-                f"{table.name}: {names} with more than one live token: remove all but the one that"
-                " expires last"
+            yield Finding(
+                "several-tokens",
+                f"{names} with more than one live token: remove all but the one that expires last",
+                table.name,
             )
 
 

@@ -1,7 +1,4 @@
-"""What a look at the database's schema finds: what it lacks, or has otherwise than the tables say.
-
-Each finding is a line that says what to do.
-"""
+"""What a look at the schema finds: what the database lacks, or has otherwise than our tables."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +9,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..engine.backends import is_autocommit, isolation_level
 from ..schema.user_model import is_unique
+from .findings import Finding
 
 ADD = "a migration adds it (docs/upgrading.md has the steps)"
 
@@ -27,19 +25,20 @@ class SchemaCheck:
         self._inspector = inspect(connection)
         self._schemas = connection.get_execution_options().get("schema_translate_map") or {}
 
-    def missing(self, table: Table, columns: Sequence[Column[Any]]) -> list[str]:
+    def missing(self, table: Table, columns: Sequence[Column[Any]]) -> list[Finding]:
         """The table, or which of its `columns` are missing; without them its rows can't be read."""
         schema = self._schemas.get(table.schema, table.schema)
         if not self._inspector.has_table(table.name, schema):
-            return [f"{table.name}: the table is missing: `create-tables` or a migration makes it"]
+            how = "the table is missing: `create-tables` or a migration makes it"
+            return [Finding("table-missing", how, table.name)]
         there = {column["name"] for column in self._inspector.get_columns(table.name, schema)}
         return [
-            f"{table.name}.{column.name}: the column is missing: {ADD}"
+            Finding("column-missing", f"the column is missing: {ADD}", table.name, column.name)
             for column in columns
             if column.name not in there
         ]
 
-    def differing(self, table: Table, columns: Sequence[Column[Any]]) -> Iterator[str]:
+    def differing(self, table: Table, columns: Sequence[Column[Any]]) -> Iterator[Finding]:
         """Which of `columns`, all there, differ from what the table says, and missing indexes."""
         schema = self._schemas.get(table.schema, table.schema)
         found = {
@@ -49,16 +48,20 @@ class SchemaCheck:
         folding = _folding_columns(self._connection, table.name, schema)
         unique, indexed = self._indexes(table.name, schema)
         for column in columns:
-            name = f"{table.name}.{column.name}"
+            name = table.name, column.name
             if problem := _difference(column, found[column.name]):
-                yield f"{name}: {problem}"
+                yield Finding("column-differs", problem, *name)
             if is_unique(column):
                 if (column.name,) not in unique:
-                    yield f"{name}: no unique index holds it to one of each: {ADD}"
+                    yield Finding(
+                        "not-unique", f"no unique index holds it to one of each: {ADD}", *name
+                    )
                 if column.name in folding and not column.foreign_keys:
-                    yield (
-                        f"{name}: its collation takes texts for one that differ in case or accent:"
-                        " a migration gives it a binary one"
+                    yield Finding(
+                        "folding-collation",
+                        "its collation takes texts for one that differ in case or accent:"
+                        " a migration gives it a binary one",
+                        *name,
                     )
         ours = {column.name for column in columns}
         for index in table.indexes:
@@ -66,9 +69,16 @@ class SchemaCheck:
             if index.unique or not wanted or not ours.issuperset(wanted):
                 continue
             if wanted[0] not in indexed:
-                yield f"{table.name}: the index {index.name} is missing: {ADD}"
+                yield Finding(
+                    "index-missing", f"the index {index.name} is missing: {ADD}", table.name
+                )
         for key in sorted(self._missing_foreign_keys(table, schema) & ours):
-            yield f"{table.name}.{key}: no foreign key with ON DELETE CASCADE: {ADD}"
+            yield Finding(
+                "foreign-key-missing",
+                f"no foreign key with ON DELETE CASCADE: {ADD}",
+                table.name,
+                key,
+            )
 
     def _indexes(self, table: str, schema: str | None) -> tuple[set[Columns], set[str | None]]:
         """What is unique, and the columns that an index begins with."""
@@ -102,17 +112,20 @@ class SchemaCheck:
         }
 
 
-def cost_of_transactions(connection: Connection) -> str | None:
+def costs(connection: Connection) -> Iterator[Finding]:
     """What the engine of `connection` makes each `transaction()` cost beside its statements."""
     if connection.dialect.name not in ("mysql", "mariadb"):
-        return None
+        return
+    cure = None
     if is_autocommit(connection):
-        if connection.dialect.skip_autocommit_rollback:
-            return None
-        return "skip_autocommit_rollback=True saves a message a call"
-    if isolation_level(connection) != "READ COMMITTED":
-        return 'isolation_level="READ COMMITTED" saves a message each'
-    return None
+        if not connection.dialect.skip_autocommit_rollback:
+            cure = "skip_autocommit_rollback=True saves a message a call"
+    elif isolation_level(connection) != "READ COMMITTED":
+        cure = 'isolation_level="READ COMMITTED" saves a message each'
+    if cure is not None:
+        yield Finding(
+            "costly-transactions", f"transaction() costs more than its statements: {cure}"
+        )
 
 
 def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
