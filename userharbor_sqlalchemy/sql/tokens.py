@@ -143,14 +143,16 @@ class TokenTable:
     def add(self, token: UserToken) -> None:
         """Store `token` beside the others of its user."""
         if not self._database.insert(
-            self._insert_for_user, self._parameters(token), lambda: self._check(token)
+            self._insert_for_user,
+            self._parameters(token),
+            lambda: self.check_not_taken(token.token_hash),
         ):
             raise UnknownUserError
 
     def replace(self, token: UserToken) -> None:
         """Store `token` in the place of those of its user."""
         replace = partial(self._replace_with, self._parameters(token))
-        if not self._database.unit(replace, lambda: self._check(token)):
+        if not self._database.unit(replace, lambda: self.check_not_taken(token.token_hash)):
             raise UnknownUserError
 
     def refresh(self, token_hash: str, expires_at: datetime) -> None:
@@ -212,10 +214,6 @@ class TokenTable:
             **self.row(token.token_hash, token.expires_at),
             **self._users.resolve(token.username),
         }
-
-    def _check(self, token: UserToken) -> None:
-        self._users.check_exists(token.username)
-        self.check_not_taken(token.token_hash)
 
     def _replace_with(self, parameters: dict[str, Any], connection: Connection) -> bool:
         """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
