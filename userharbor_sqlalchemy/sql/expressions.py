@@ -1,4 +1,4 @@
-"""What MySQL and MariaDB must be told in other words than the other databases."""
+"""What SQLAlchemy has no construct for: a comparison byte for byte, a DELETE by primary key."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from sqlalchemy.types import NullType, TypeEngine
 class identical(FunctionElement[Any]):
     """`identical(column, value)`: they are equal, byte for byte; an index on `column` serves.
 
-    A condition of a write needs it, since no row comes back to be compared in Python. On
-    MySQL and MariaDB the column's collation may fold accents, case and trailing spaces.
+    A condition of a write needs it, since no row comes back to be compared in Python. The
+    column's collation, or its type, may fold accents, case and trailing spaces.
     """
 
     # As a Boolean, it would be compared with 1 where the database has none, and no index serve.
@@ -24,20 +24,24 @@ class identical(FunctionElement[Any]):
         super().__init__(column, value)
 
 
+_BYTEWISE = {
+    "sqlite": "{column} COLLATE BINARY = {value}",
+    "postgresql": 'CAST({column} AS TEXT) COLLATE "C" = {value}',
+    "mysql": (
+        "CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
+        " = CAST(CONVERT({value} USING utf8mb4) AS BINARY)"
+    ),
+}
+_BYTEWISE["mariadb"] = _BYTEWISE["mysql"]
+
+
 @compiles(identical)
-def _compile_equality(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
+def _compile_identical(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
     column, value = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"{column} = {value}"
-
-
-@compiles(identical, "mysql", "mariadb")
-def _compile_bytewise(element: identical, compiler: SQLCompiler, **kw: Any) -> str:
-    column, value = (compiler.process(clause, **kw) for clause in element.clauses)
-    return (
-        f"({column} = {value}"
-        f" AND CAST(CONVERT({column} USING utf8mb4) AS BINARY)"
-        f" = CAST(CONVERT({value} USING utf8mb4) AS BINARY))"
-    )
+    bytewise = _BYTEWISE.get(compiler.dialect.name)
+    if bytewise is None:
+        return f"{column} = {value}"
+    return f"({column} = {value} AND {bytewise.format(column=column, value=value)})"
 
 
 class _table_of(FunctionElement[Any]):
