@@ -101,7 +101,8 @@ class MariaDB:
         data.mkdir()
         for each in (home, data):
             shutil.chown(each, user)
-        self._data = [f"--datadir={data}", f"--user={user}"]
+        # In a tmpdir that servers share, one that starts may remove another's temporary files.
+        self._data = [f"--datadir={data}", f"--tmpdir={home}", f"--user={user}"]
         self._process: subprocess.Popen[bytes] | None = None
         self.url = make_url(f"mysql+pymysql://root@127.0.0.1:{free_port()}/test")
 
