@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from alembic import command
 from alembic.config import Config
@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy import String, create_engine, select, update
+from sqlalchemy import String, create_engine, event, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from userharbor import UserHarbor
@@ -59,6 +59,14 @@ class Member(Base):
 
 
 engine = create_engine(DATABASE_URL)
+if engine.dialect.name == "sqlite":
+
+    @event.listens_for(engine, "connect")
+    def enforce_foreign_keys(connection: Any, _: object) -> None:
+        """SQLite leaves them off, and would keep the rows of a user who is removed by others."""
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
 new_session = sessionmaker(engine)
 store = SQLAlchemyUserStore(new_session, user_model=Member)
 

@@ -3,11 +3,13 @@
 import tempfile
 from pathlib import Path
 
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.orm import sessionmaker
 from userharbor import UserHarbor
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore
+
+FOREIGN_KEYS_ON = "PRAGMA foreign_keys = ON"
 
 
 class PrintingEmailSender:
@@ -36,6 +38,8 @@ class PrintingEmailSender:
 def main(database: Path) -> None:
     # The engine and the sessions are the application's; the store only borrows connections.
     engine = create_engine(f"sqlite:///{database}")
+    # SQLite leaves foreign keys off, and would keep the rows of a user who is removed by others.
+    event.listen(engine, "connect", lambda connection, _: connection.execute(FOREIGN_KEYS_ON))
     store = SQLAlchemyUserStore(sessionmaker(engine))
     store.metadata.create_all(engine)
     print(f"1. The tables are made in {database.name}.")

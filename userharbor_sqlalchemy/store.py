@@ -127,7 +127,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         self.metadata: MetaData = model.table.metadata
         """The MetaData that holds every table of this store."""
         database = Database(Sessions(session_factory, model.mapper, model.table))
-        users = Users(database, model, tables.username_keys)
+        users = Users(database, model, tables)
         self._database = database
         self._model = model
         self._tables = tables
@@ -178,7 +178,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
             database, tables.role_permissions, self._roles, self._permissions
         )
         self._user_permissions = UserPermissions(
-            database, users, tables.user_roles, tables.role_permissions
+            database, users, self._user_roles, self._role_permissions
         )
 
     @property

@@ -10,7 +10,7 @@ from support import old_databases
 from support.databases import Database
 from support.models import SHAPES, user_table
 from support.samples import EXPIRES_AT, new_token, new_user
-from userharbor_sqlalchemy import SQLAlchemyUserStore, User
+from userharbor_sqlalchemy import Finding, SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
 
@@ -26,9 +26,14 @@ def clean(fresh: Database) -> Store:
     return store
 
 
+def findings_of(store: Store) -> list[Finding]:
+    """All but that of SQLite as it comes, which a test of its own has."""
+    return [finding for finding in store.check() if finding.code != "foreign-keys-off"]
+
+
 def lines(store: Store) -> list[str]:
     """The findings as the command prints them."""
-    return [str(finding) for finding in store.check()]
+    return [str(finding) for finding in findings_of(store)]
 
 
 def change(database: Database, *statements: str) -> None:
@@ -384,7 +389,7 @@ def test_a_finding_has_a_code_a_table_and_a_message(fresh: Database) -> None:
     store = clean(fresh)
     store.add_session(new_token("old", expires_at=datetime(2020, 1, 1)))
     change(fresh, "DROP TABLE userharbor_user_roles")
-    missing, expired = store.check()
+    missing, expired = findings_of(store)
     assert (missing.code, missing.table, missing.column) == (
         "table-missing",
         "userharbor_user_roles",
@@ -399,7 +404,7 @@ def test_a_finding_about_a_column_names_it(fresh: Database) -> None:
     store = clean(fresh)
     change(fresh, "DROP TABLE userharbor_password_resets")
     change(fresh, "CREATE TABLE userharbor_password_resets (token_hash VARCHAR(128) PRIMARY KEY)")
-    found = [(each.code, each.column) for each in store.check()]
+    found = [(each.code, each.column) for each in findings_of(store)]
     assert found == [("column-missing", "username"), ("column-missing", "expires_at")]
 
 

@@ -121,7 +121,7 @@ class Database:
         self, statement: Delete, one_by_one: Sequence[Delete], parameters: Parameters
     ) -> None:
         """Issue a DELETE, or `one_by_one` where the database would leave the referring rows."""
-        if backend_of(self.bind.dialect).enforces_foreign_keys:
+        if self.enforces_foreign_keys:
             self.execute(statement, parameters)
         else:
             self.unit(lambda c: [c.execute(each, parameters) for each in one_by_one])
@@ -194,6 +194,11 @@ class Database:
     def in_transaction(self) -> bool:
         """Whether a `transaction()` block is open here."""
         return self._block() is not None
+
+    @property
+    def enforces_foreign_keys(self) -> bool:
+        """Whether each connection lets a removed row take along the rows that refer to it."""
+        return backend_of(self.bind.dialect).enforces_foreign_keys
 
     @property
     def bind(self) -> Bind:

@@ -10,8 +10,8 @@ from ..engine.database import Database
 from ..schema.tables import Tables
 from ..schema.user_model import ATTRIBUTES, UserModel
 from ..sql.users import Users
-from .check_rows import token_findings, user_findings
-from .check_schema import SchemaCheck, costs
+from .check_rows import left_findings, token_findings, user_findings
+from .check_schema import SchemaCheck, engine_findings
 from .findings import Finding
 
 
@@ -28,7 +28,7 @@ def check(database: Database, model: UserModel, users: Users, tables: Tables) ->
             missing = {table: schema.missing(table, wanted[table]) for table in wanted}
             whole = [table for table in wanted if not missing[table]]
             differing = [one for table in whole for one in schema.differing(table, wanted[table])]
-            return missing, [*differing, *costs(connection)]
+            return missing, [*differing, *engine_findings(connection)]
 
     missing, others = database.read(look)
     for found in missing.values():
@@ -37,6 +37,10 @@ def check(database: Database, model: UserModel, users: Users, tables: Tables) ->
     keys = tables.username_keys
     if not missing[tables.users] and (keys is None or not missing[keys]):
         yield from user_findings(database, model, users, keys)
+    if not missing[tables.users]:
+        for table in tables.of_users():
+            if not missing[table]:
+                yield from left_findings(database, users, table)
     for table in (tables.sessions, tables.email_verifications, tables.password_resets):
         if not missing[table]:
             yield from token_findings(database, table, one_a_user=table is not tables.sessions)

@@ -6,7 +6,7 @@ Rows are read by the page, and none is locked.
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import ColumnElement, Table, bindparam, func, literal, select
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, literal, select
 
 from ..engine.database import Database
 from ..schema.user_model import UserModel
@@ -106,6 +106,16 @@ def _collisions(
             same = _quoted(sorted(names))
             message = f"usernames that differ in casing only: {same}: rename one"
             yield Finding("usernames-collide", message, table)
+
+
+def left_findings(database: Database, users: Users, table: Table) -> Iterator[Finding]:
+    """Rows whose user is missing: the application removed or renamed it."""
+    left = ~users.has(table.c.username)
+    if count := database.count(select(func.count()).select_from(table).where(left)):
+        remedy = delete(table).where(left).compile(database.bind)
+        rows = "row refers" if count == 1 else "rows refer"
+        message = f"{count} {rows} to a user who is gone, to be removed by: {remedy}"
+        yield Finding("user-missing", " ".join(message.split()), table.name)
 
 
 def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Iterator[Finding]:

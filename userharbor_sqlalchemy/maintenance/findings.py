@@ -14,8 +14,10 @@ FindingCode = Literal[
     "key-missing",
     "usernames-collide",
     "email-with-capitals",
+    "user-missing",
     "expired-tokens",
     "several-tokens",
+    "foreign-keys-off",
     "costly-transactions",
 ]
 

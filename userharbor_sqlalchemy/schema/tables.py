@@ -52,6 +52,11 @@ class Tables:
     user_roles: Table
     role_permissions: Table
 
+    def of_users(self) -> list[Table]:
+        """The tables whose rows belong to a user: those that refer to one, by `username`."""
+        others = [table for table in vars(self).values() if table not in (None, self.users)]
+        return [table for table in others if "username" in table.columns]
+
 
 _defining = Lock()
 

@@ -85,16 +85,9 @@ class Accounts(Generic[UserT]):
             update(model.table).where(users.matches).values({password_hash: given_password_hash})
         )
         self._delete = delete(model.table).where(users.matches)
-        referring = (
-            tables.email_verifications,
-            tables.sessions,
-            tables.password_resets,
-            tables.user_roles,
-        )
         self._delete_all = [
-            *(delete(table).where(users.owns(table.c.username)) for table in referring),
+            *(delete(table).where(users.owns(table.c.username)) for table in tables.of_users()),
             self._delete,
-            *users.delete_stale_key,
         ]
         of_users = (users.key.is_not(None), *users.of_model)
         self._count = select(func.count()).select_from(users.table).where(*of_users)
@@ -106,6 +99,7 @@ class Accounts(Generic[UserT]):
         verification = self._verifications.row(user.verification_token_hash, user.expires_at)
 
         def insert_all(connection: Connection) -> None:
+            self._users.delete_left(connection, row)
             connection.execute(self._insert, row)
             self._users.store_key(connection, row)
             self._verifications.insert(connection, user.username, verification)

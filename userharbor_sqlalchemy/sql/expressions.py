@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Table, delete
+from sqlalchemy import Boolean, ColumnElement, Delete, Table, delete
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -42,6 +42,24 @@ def _compile_identical(element: identical, compiler: SQLCompiler, **kw: Any) -> 
     if bytewise is None:
         return f"{column} = {value}"
     return f"({column} = {value} AND {bytewise.format(column=column, value=value)})"
+
+
+class unless_enforced(FunctionElement[Any]):
+    """A condition where the database may not enforce foreign keys, and true elsewhere."""
+
+    type: TypeEngine[Any] = Boolean()
+    inherit_cache: bool | None = True
+
+
+@compiles(unless_enforced)
+def _compile_true(element: unless_enforced, compiler: SQLCompiler, **kw: Any) -> str:
+    return "1 = 1"
+
+
+@compiles(unless_enforced, "sqlite")
+def _compile_condition(element: unless_enforced, compiler: SQLCompiler, **kw: Any) -> str:
+    (condition,) = element.clauses
+    return compiler.process(condition, **kw)
 
 
 class _table_of(FunctionElement[Any]):

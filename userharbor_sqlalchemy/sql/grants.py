@@ -3,13 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, Table, bindparam, delete, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+)
 from userharbor.exceptions import UserHarborError
 
 from ..engine.database import Database
 from ..errors import AlreadyExistsError
 from ..schema.values import NAME_LENGTH, is_storable, is_storable_key
-from .expressions import identical
+from .expressions import identical, unless_enforced
 from .users import Users
 
 
@@ -41,9 +52,8 @@ class Names:
         self._select_all = select(key)
         self._insert = insert(key.table).values({key.name: name})
         self._delete = delete(key.table).where(self.matches)
-        self._delete_all = [
-            *(delete(reference.table).where(self.owns(reference)) for reference in referring),
-            self._delete,
+        self._delete_referring = [
+            delete(reference.table).where(self.owns(reference)) for reference in referring
         ]
 
     def resolve(self, name: str, *, of_primary: bool = True) -> dict[str, Any]:
@@ -54,13 +64,19 @@ class Names:
         """Whether the name in a row is the one asked for, whatever the collation folds."""
         return bool(stored == parameters[self._parameter])
 
+    def has(self, reference: Column[str]) -> ColumnElement[bool]:
+        """The condition that the name is there to which a row of another table refers."""
+        return exists().where(self.key == reference)
+
     def owns(self, reference: Column[str]) -> ColumnElement[bool]:
         """The condition of a write that a row of another table refers to the name."""
         return identical(reference, self._name)
 
     def select_of(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
         """A query of the rows of another table that refer to the name, which comes first."""
-        return select(reference, *columns).where(reference == self._name)
+        return select(reference, *columns).where(
+            reference == self._name, unless_enforced(self.has(reference))
+        )
 
     def all(self) -> set[str]:
         """All names."""
@@ -84,11 +100,24 @@ class Names:
         """Store a name; an error of the core's if it is there or if no column can hold it."""
         if not is_storable_key(name, NAME_LENGTH):
             raise self._invalid(f"{self.key.name.capitalize()} can't be stored")
-        self._database.insert(self._insert, self.resolve(name), lambda: self._check_not_taken(name))
+        parameters = self.resolve(name)
+
+        def insert_alone(connection: Connection) -> None:
+            # The grants of a name that the application removed.
+            for statement in self._delete_referring:
+                connection.execute(statement, parameters)
+            connection.execute(self._insert, parameters)
+
+        if self._database.enforces_foreign_keys:
+            self._database.insert(self._insert, parameters, lambda: self._check_not_taken(name))
+        else:
+            self._database.unit(insert_alone, lambda: self._check_not_taken(name))
 
     def delete(self, name: str) -> None:
         """Remove a name, if it is there, and the grants that refer to it."""
-        self._database.delete(self._delete, self._delete_all, self.resolve(name))
+        self._database.delete(
+            self._delete, [*self._delete_referring, self._delete], self.resolve(name)
+        )
 
     def _check_not_taken(self, name: str) -> None:
         row = self._database.first(self._select_taken, self.resolve(name), of_primary=True)
@@ -106,7 +135,10 @@ class Grants:
         self._holder = holder
         self._granted = granted
         to, what = table.primary_key
-        self._select = holder.select_of(to, what)
+        self.to: Column[str] = to
+        self.what: Column[str] = what
+        self.granted_exists: ColumnElement[bool] = unless_enforced(granted.has(what))
+        self._select = holder.select_of(to, what).where(self.granted_exists)
         both = select(holder.key, granted.key).join_from(
             holder.table, granted.table, granted.matches
         )
@@ -147,12 +179,15 @@ class UserPermissions:
     """What users may do by any of their roles: a query of both tables of grants."""
 
     def __init__(
-        self, database: Database, users: Users, user_roles: Table, role_permissions: Table
+        self, database: Database, users: Users, user_roles: Grants, role_permissions: Grants
     ) -> None:
         self._database = database
         self._users = users
-        self._select = users.select_of(user_roles.c.username, role_permissions.c.permission).join(
-            role_permissions, role_permissions.c.role == user_roles.c.role
+        role, permission = role_permissions.to, role_permissions.what
+        self._select = (
+            users.select_of(user_roles.to, permission)
+            .join(role.table, role == user_roles.what)
+            .where(user_roles.granted_exists, role_permissions.granted_exists)
         )
 
     def of(self, username: str) -> set[str]:

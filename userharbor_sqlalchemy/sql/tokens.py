@@ -35,7 +35,7 @@ from ..schema.values import (
     is_storable,
     is_storable_key,
 )
-from .expressions import delete_by_key, identical
+from .expressions import delete_by_key, identical, unless_enforced
 from .users import Users
 
 T = TypeVar("T")
@@ -65,9 +65,11 @@ class TokenTable:
         columns = (table.c.username, table.c.token_hash, table.c.expires_at)
         row = {"token_hash": token_hash, "username": username, "expires_at": expires_at}
 
-        self._select = select(*columns).where(table.c.token_hash == token_hash)
+        self._select_any = select(*columns).where(table.c.token_hash == token_hash)
+        # A row whose user is gone is nobody's, or that of who takes the name next, in any casing.
+        self._select = self._select_any.where(unless_enforced(users.has(table.c.username)))
         self._select_locked = self._select.with_for_update()
-        self._select_taken = self._select.with_for_update(read=True)
+        self._select_taken = self._select_any.with_for_update(read=True)
         self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
         self._select_hashes_locked = self._select_hashes.with_for_update()
         self._select_of_user = users.select_of(

@@ -28,6 +28,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from ..engine.backends import backend_of
 from ..engine.database import Database
 from ..errors import UnknownUserError
+from ..schema.tables import Tables
 from ..schema.user_model import UserModel
 from ..schema.values import USERNAME_LENGTH, is_storable, username_key
 from .expressions import identical
@@ -52,7 +53,7 @@ class Users:
     and finds a user by any casing of the name.
     """
 
-    def __init__(self, database: Database, model: UserModel, username_keys: Table | None) -> None:
+    def __init__(self, database: Database, model: UserModel, tables: Tables) -> None:
         self._database = database
         self.table: Table = model.table
         self.key: ColumnElement[str] = model.columns["username"]
@@ -62,16 +63,16 @@ class Users:
         """The conditions that a row of the table is one of the model's."""
         self.matches: ColumnElement[bool] = and_(_has_name(model), *self.of_model)
         self._select = select(self.spelled).where(self.matches)
-        self._select_taken = _select_taken(model, username_keys)
-        self._select_spellings = _select_spellings(model, username_keys)
+        self._select_taken = _select_taken(model, tables.username_keys)
+        self._select_spellings = _select_spellings(model, tables.username_keys)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
         self.owner: ScalarSelect[Any] = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
         self.of_new_row: dict[Column[Any], Any] = _of_new_row(model)
         """What a new row has beside what is in the request."""
-        self.delete_stale_key: list[Delete]
-        self._insert_key, self.delete_stale_key = _key_statements(self.key, username_keys)
+        self._delete_left = _delete_left(self, tables)
+        self._insert_key = _insert_key(tables.username_keys)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
     def parameters(self, username: str) -> dict[str, Any]:
@@ -103,6 +104,10 @@ class Users:
         """The condition of a write that a row of another table is the user's."""
         return reference == self.owner
 
+    def has(self, reference: Column[str]) -> ColumnElement[bool]:
+        """The condition that the user is there to whom a row of another table refers."""
+        return exists().where(self.key == reference)
+
     def select_of(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
         """A query of the user's rows in another table; the name as it was stored comes first."""
         return (
@@ -126,13 +131,17 @@ class Users:
             for statement in self._select_taken
         )
 
+    def delete_left(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        """Before a user is stored: remove what one of this name has left, who is gone."""
+        # Where foreign keys are enforced nothing is left, and looking for it would lock a gap.
+        if not backend_of(connection.dialect).enforces_foreign_keys:
+            for statement in self._delete_left:
+                connection.execute(statement, row)
+
     def store_key(self, connection: Connection, row: Mapping[str, Any]) -> None:
         """Store the key of a user just stored, where keys have a table of their own."""
-        # Where foreign keys are enforced none is stale, and looking for one would lock a gap.
-        enforced = backend_of(connection.dialect).enforces_foreign_keys
-        clean = [] if enforced else self.delete_stale_key
-        for statement in (*clean, *self._insert_key):
-            connection.execute(statement, row)
+        if self._insert_key is not None:
+            connection.execute(self._insert_key, row)
 
     def lock_by_name(self, username: str) -> bool:
         """Lock the user's row to the end of the open block; return whether it is there."""
@@ -223,16 +232,23 @@ def _of_new_row(model: UserModel) -> dict[Column[Any], Any]:
     return values
 
 
-def _key_statements(
-    username: ColumnElement[str], keys: Table | None
-) -> tuple[list[Insert], list[Delete]]:
-    """What stores a user's row in the table of keys, and removes that of a user who is gone."""
+def _insert_key(keys: Table | None) -> Insert | None:
     if keys is None:
-        return [], []
-    row = {"username_key": _given_key, "username": _given_username}
-    is_stale = ~exists().where(username == keys.c.username)
-    delete_stale = delete(keys).where(keys.c.username_key == _given_key, is_stale)
-    return [insert(keys).values(row)], [delete_stale]
+        return None
+    return insert(keys).values({"username_key": _given_key, "username": _given_username})
+
+
+def _delete_left(users: Users, tables: Tables) -> list[Delete]:
+    """What removes the rows whose user is gone, and had a given name; a key, in any casing."""
+    keys = tables.username_keys
+    statements = [
+        delete(table).where(table.c.username == _given_username, ~users.has(table.c.username))
+        for table in tables.of_users()
+    ]
+    if keys is not None:
+        gone = ~users.has(keys.c.username)
+        statements.append(delete(keys).where(keys.c.username_key == _given_key, gone))
+    return statements
 
 
 def _to_user(row: Sequence[Any]) -> User:
