@@ -1,0 +1,102 @@
+"""Faults of a database: an error of the driver's at a statement, and a deadlock that is real."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, text
+
+from support.databases import Database
+
+RESETS_OF_JANE = "SELECT 1 FROM userharbor_password_resets WHERE username = 'jane' FOR UPDATE"
+JANE = "SELECT 1 FROM userharbor_users WHERE username = 'jane' FOR UPDATE"
+
+
+@contextmanager
+def failing(
+    engine: Engine, code: str | int, times: int, where: str = "userharbor_"
+) -> Iterator[list[str]]:
+    """Let the first `times` statements that name `where` fail with `code`; yield those tried."""
+    tried: list[str] = []
+
+    def refuse(cursor: object, statement: str, *_: object) -> None:
+        if where in statement:
+            tried.append(statement)
+            if len(tried) <= times:
+                raise driver_error(engine, code)
+
+    event.listen(engine, "do_execute", refuse)
+    try:
+        yield tried
+    finally:
+        event.remove(engine, "do_execute", refuse)
+
+
+def driver_error(engine: Engine, code: str | int) -> Exception:
+    """The driver's own exception for what the database names `code`."""
+    error: Any = engine.dialect.loaded_dbapi.OperationalError
+    named_by = {"psycopg": "sqlstate", "psycopg2": "pgcode"}.get(engine.dialect.driver)
+    if named_by is not None:
+        refusal: Exception = type("Refusal", (error,), {named_by: code})("given up")
+    elif isinstance(code, int):
+        refusal = error(code, "given up")
+    else:
+        refusal = error(code)
+    return refusal
+
+
+@contextmanager
+def rival(db: Database) -> Iterator[Connection]:
+    """A transaction on another connection, which no deadlock is resolved at the expense of."""
+    with db.engine().connect() as connection:
+        if db.backend == "postgresql":
+            # Only who has waited for so long looks for a deadlock.
+            connection.execute(text("SET deadlock_timeout = '1h'"))
+        else:
+            # InnoDB gives up the transaction that has written less.
+            for number in range(50):
+                connection.execute(text(f"INSERT INTO userharbor_roles VALUES ('rival{number}')"))
+        yield connection
+
+
+@contextmanager
+def deadlock(db: Database, engine: Engine) -> Iterator[list[str]]:
+    """Let the next locking of Jane on `engine`, who has a reset, end in a deadlock if it goes on
+    to the reset; `engine` loses. What it yields has an element once that was begun.
+    """
+    begun: list[str] = []
+    threads: list[threading.Thread] = []
+    with rival(db) as other:
+        other.execute(text(RESETS_OF_JANE))
+
+        def cross() -> None:
+            other.execute(text(JANE))
+            other.rollback()
+
+        def let_cross(connection: object, cursor: object, statement: str, *_: object) -> None:
+            if not begun and "userharbor_users" in statement and " FOR " in statement:
+                begun.append(statement)
+                threads.append(threading.Thread(target=cross))
+                threads[0].start()
+                if db.backend == "postgresql":
+                    # InnoDB looks for a circle at each wait, whoever closes it.
+                    until_one_waits(db)
+
+        event.listen(engine, "after_cursor_execute", let_cross)
+        try:
+            yield begun
+        finally:
+            event.remove(engine, "after_cursor_execute", let_cross)
+            for thread in threads:
+                thread.join()
+
+
+def until_one_waits(db: Database) -> None:
+    """Wait until a transaction of PostgreSQL's waits for the lock of another."""
+    for _ in range(1000):
+        if db.read("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            return
+        time.sleep(0.01)
+    raise AssertionError("no transaction waits")
