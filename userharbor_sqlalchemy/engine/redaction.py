@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from .backends import error_codes
+
 
 def redacted(error: StatementError | UnicodeError) -> StatementError:
     """`error` anew, of the same class, with no value of a row in its text, parameters or `orig`.
@@ -16,7 +18,7 @@ def redacted(error: StatementError | UnicodeError) -> StatementError:
         return StatementError("a value is not in the connection's character set", None, None, None)
     if not isinstance(error, DBAPIError):
         return StatementError(WITHHELD, error.statement, None, None, hide_parameters=True)
-    return type(error)(
+    anew = type(error)(
         error.statement,
         None,
         _driver_error(error.orig, error.params),
@@ -24,7 +26,16 @@ def redacted(error: StatementError | UnicodeError) -> StatementError:
         connection_invalidated=error.connection_invalidated,
         code=error.code,
     )
+    if not _LOCK_WAITS.isdisjoint(error_codes(error)):
+        anew.add_detail(
+            "another transaction holds a lock; if it is that of a session of this thread, join"
+            " it: store.transaction(session)"
+        )
+    return anew
 
+
+# A lock was waited for too long: on PostgreSQL, on MySQL and MariaDB, on SQLite.
+_LOCK_WAITS = {"55P03", 1205, "database is locked"}
 
 WITHHELD = "the text is withheld, it may quote values"
 
