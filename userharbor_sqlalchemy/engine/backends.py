@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Backend:
     """Any other database: what the SQL standard says."""
 
-    enforces_foreign_keys = True
+    enforces_foreign_keys: bool = True
     """Whether a referenced row takes the rows that refer to it along."""
 
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
@@ -57,9 +57,9 @@ class Backend:
 class SQLite(Backend):
     """One write lock for the whole database; foreign keys are enforced where it is told to."""
 
-    enforces_foreign_keys = False
+    enforces_foreign_keys: bool = False
     # Python 3.10 has no code for it.
-    given_up = frozenset({"database is locked"})
+    given_up: frozenset[str | int] = frozenset({"database is locked"})
 
     def prepare_transaction(self, connection: Connection) -> None:
         """In AUTOCOMMIT, SQLAlchemy would commit each statement."""
@@ -172,7 +172,7 @@ class MySQL(Backend):
     """MySQL and MariaDB: a change of autocommit is six messages, and a level is one."""
 
     # A deadlock, a lock wait that took too long, a stale snapshot.
-    given_up = frozenset({1213, 1205, 1020})
+    given_up: frozenset[str | int] = frozenset({1213, 1205, 1020})
 
     def prepare_transaction(self, connection: Connection) -> None:
         """AUTOCOMMIT may stay: `begin` begins nevertheless, in one message."""
