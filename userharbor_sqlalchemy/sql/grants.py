@@ -144,7 +144,9 @@ class Grants:
         )
         self._insert = (
             insert(table)
-            .from_select([to, what], both.where(holder.matches))
+            .from_select(
+                [to, what], both.where(holder.matches).with_for_update(read=True, key_share=True)
+            )
             .execution_options(preserve_rowcount=True)
         )
         by_both = (holder.owns(to), granted.owns(what))

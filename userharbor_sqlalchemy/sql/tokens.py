@@ -77,6 +77,9 @@ class TokenTable:
         ).order_by(table.c.expires_at.desc(), table.c.token_hash)
         self._insert = insert(table).values(row)
         row_of_user = select(token_hash, users.key, expires_at).where(users.matches)
+        # Locked, or MariaDB 11.6 and later open a snapshot with it that is older than the lock
+        # that the INSERT may wait for: error 1020. PostgreSQL's foreign key takes the same lock.
+        row_of_user = row_of_user.with_for_update(read=True, key_share=True)
         self._insert_for_user = (
             insert(table)
             .from_select(list(row), row_of_user)
