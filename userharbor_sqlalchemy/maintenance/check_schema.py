@@ -124,7 +124,8 @@ def engine_findings(connection: Connection) -> Iterator[Finding]:
         return
     cure = None
     if is_autocommit(connection):
-        if not connection.dialect.skip_autocommit_rollback:
+        # SQLAlchemy has it from 2.0.43 on.
+        if not getattr(connection.dialect, "skip_autocommit_rollback", False):
             cure = "skip_autocommit_rollback=True saves a message a call"
     elif isolation_level(connection) != "READ COMMITTED":
         cure = 'isolation_level="READ COMMITTED" saves a message each'
