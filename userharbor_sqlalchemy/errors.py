@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import (
+    InvalidCredentialsError,
     InvalidEmailError,
     InvalidPasswordResetTokenError,
     InvalidSessionTokenError,
@@ -17,14 +18,25 @@ from userharbor.exceptions import (
 class UnknownUserError(InvalidUsernameError, KeyError):
     """The user is not there. Nothing was stored."""
 
+    message = "Unknown username"
+
     def __init__(self) -> None:
-        super().__init__("Unknown username")
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()
+
+
+class NoPasswordError(InvalidCredentialsError, UnknownUserError):
+    """The user has no password hash: nobody has this password, as that of an unknown user.
+
+    The core's `login()` lets it through, so it is, and says, what that raises for an unknown name.
+    """
+
+    message = "Invalid username or password"
 
 
 class UsernamesCollideError(ValueError):

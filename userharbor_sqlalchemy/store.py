@@ -19,7 +19,7 @@ from userharbor.exceptions import (
 from userharbor.interfaces import CreateUserRequest, UserT, UserToken
 
 from .engine.database import Database
-from .engine.sessions import SessionFactory, Sessions
+from .engine.sessions import SessionFactory, Sessions, check_factory
 from .errors import (
     PermissionTakenError,
     ResetTokenTakenError,
@@ -112,10 +112,13 @@ class SQLAlchemyUserStore(Generic[UserT]):
             table_prefix: What the names of the tables begin with.
 
         Raises:
-            TypeError: `user_model` is no model, or lacks an attribute.
-            ValueError: Its username is not unique, it has several tables, or `metadata` is not
-                that of the model.
+            TypeError: `session_factory` makes no sessions: it is an engine, a session or an
+                `async_sessionmaker`, say. `user_model` is no model, lacks an attribute, or has
+                one of a type that is no text (of `verified`: no Boolean or integer).
+            ValueError: Its username is not unique, it has several tables or inherits concretely,
+                the database generates an attribute, or `metadata` is not that of the model.
         """
+        check_factory(session_factory)
         if user_model is None:
             metadata = built_in_metadata if metadata is None else metadata
             tables = define_tables(metadata, table_prefix)
@@ -241,6 +244,8 @@ class SQLAlchemyUserStore(Generic[UserT]):
 
         Raises:
             UnknownUserError: There is no such user; also a `KeyError`.
+            NoPasswordError: The user has none, as a row of the application's own may; also an
+                `UnknownUserError`, and the core's `InvalidCredentialsError`.
         """
         return self._accounts.password_hash(username)
 

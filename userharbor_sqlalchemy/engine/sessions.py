@@ -3,6 +3,7 @@
 A session is otherwise left alone: it is never begun, flushed, committed or closed.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,35 @@ class Sessions:
     def connection_of(self, session: Session | scoped_session[Any]) -> Connection:
         """The connection that `session` writes on; it begins a transaction if it is in none."""
         return session.connection(bind_arguments={"mapper": self._mapper, "clause": self.no_op})
+
+
+def check_factory(factory: object) -> None:
+    """`TypeError` for what makes no `Session`, as far as that is seen without calling it."""
+    # Looked up statically: what a proxy stands for need not be there yet.
+    maker = inspect.getattr_static(factory, "session_factory", factory)
+    made = maker if isinstance(maker, type) else inspect.getattr_static(maker, "class_", None)
+    makes_others = isinstance(made, type) and not issubclass(made, Session)
+    if not callable(factory) or makes_others or _is_generator_or_async(maker):
+        raise TypeError(
+            f"session_factory makes no Session; it is {_described(factory)}. The right call is"
+            " SQLAlchemyUserStore(sessionmaker(engine)); for an async engine,"
+            " sessionmaker(async_engine.sync_engine)"
+        )
+
+
+def _is_generator_or_async(factory: object) -> bool:
+    return inspect.isroutine(factory) and (
+        inspect.isgeneratorfunction(factory)
+        or inspect.iscoroutinefunction(factory)
+        or inspect.isasyncgenfunction(factory)
+    )
+
+
+def _described(factory: object) -> str:
+    """What it is. Not its `repr()`: a URL has a password in it."""
+    if isinstance(factory, type):
+        return f"the class {factory.__name__}"
+    return f"of the type {type(factory).__name__}"
 
 
 def _common_bind(factory: object) -> Bind | None:

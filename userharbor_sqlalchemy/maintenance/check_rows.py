@@ -43,9 +43,7 @@ def user_findings(
 ) -> Iterator[Finding]:
     """Users without their key, with names that collide, or with an e-mail lookups can't find."""
     username, email = model.columns["username"], model.columns["email"]
-    rows = select(username.label("username"), email.label("email")).where(
-        username.is_not(None), *users.of_model
-    )
+    rows = select(username.label("username"), email.label("email")).where(*users.of_model)
     key: ColumnElement[str]
     if username_keys is None:
         key, named = model.columns["username_key"], username
@@ -91,7 +89,7 @@ def _collisions(
 ) -> Iterator[Finding]:
     """Names without their key, by that key, which are another's too."""
     keyed = select(named.label("username"), key.label("key")).where(
-        key.in_(bindparam("keys", expanding=True))
+        key.in_(bindparam("keys", expanding=True)), named.is_not(None)
     )
     keys = list(spellings)
     for start in range(0, len(keys), PAGE_SIZE):

@@ -22,7 +22,7 @@ from userharbor.exceptions import (
 from userharbor.interfaces import CreateUserRequest, UserT
 
 from ..engine.database import Database, check_size
-from ..errors import EmailTakenError, UnknownUserError, UsernameTakenError
+from ..errors import EmailTakenError, NoPasswordError, UnknownUserError, UsernameTakenError
 from ..schema.tables import Tables
 from ..schema.user_model import UserModel
 from ..schema.values import (
@@ -71,16 +71,17 @@ class Accounts(Generic[UserT]):
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
         ).where(users.matches)
+        # As a number, which a Boolean takes as well: PostgreSQL refuses `true` for a SMALLINT.
         self._insert = insert(model.table).values(
             {
                 username: bindparam("given_username"),
                 email: bindparam("given_email"),
                 password_hash: given_password_hash,
-                verified: False,
+                verified: 0,
                 **users.of_new_row,
             }
         )
-        self._set_verified = update(model.table).where(users.matches).values({verified: True})
+        self._set_verified = update(model.table).where(users.matches).values({verified: 1})
         self._set_password_hash = (
             update(model.table).where(users.matches).values({password_hash: given_password_hash})
         )
@@ -89,9 +90,8 @@ class Accounts(Generic[UserT]):
             *(delete(table).where(users.owns(table.c.username)) for table in tables.of_users()),
             self._delete,
         ]
-        of_users = (users.key.is_not(None), *users.of_model)
-        self._count = select(func.count()).select_from(users.table).where(*of_users)
-        self._select_all = lookup.select.where(*of_users)
+        self._count = select(func.count()).select_from(users.table).where(*users.of_model)
+        self._select_all = lookup.select.where(*users.of_model)
 
     def create(self, user: CreateUserRequest) -> None:
         """Store an unverified user, its key and the e-mail verification, or none of them."""
@@ -136,11 +136,13 @@ class Accounts(Generic[UserT]):
         return None
 
     def password_hash(self, username: str) -> str:
-        """The user's password hash; `UnknownUserError` without such a user."""
+        """The user's password hash; `UnknownUserError` without such a user, or without a hash."""
         parameters = self._users.resolve(username, of_primary=False)
         row = self._database.first(self._select_password_hash, parameters)
         if row is None or not self._users.found(row.username, parameters):
             raise UnknownUserError
+        if not row.password_hash:
+            raise NoPasswordError
         return str(row.password_hash)
 
     def set_password_hash(self, username: str, password_hash: str) -> None:

@@ -60,7 +60,7 @@ class Users:
         self.spelled: Label[str] = self.key.label("username")
         """The column as a row names it."""
         self.of_model: list[ColumnElement[bool]] = _of_model(model)
-        """The conditions that a row of the table is one of the model's."""
+        """The conditions that a row of the table is a user, and one of the model's."""
         self.matches: ColumnElement[bool] = and_(_has_name(model), *self.of_model)
         self._select = select(self.spelled).where(self.matches)
         self._select_taken = _select_taken(model, tables.username_keys)
@@ -214,10 +214,11 @@ def _select_taken(model: UserModel, keys: Table | None) -> list[Select[Any]]:
 
 
 def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
+    is_user: ColumnElement[bool] = model.columns["username"].is_not(None)
     identities = model.identities()
     if identities is None or model.mapper is None or model.mapper.polymorphic_on is None:
-        return []
-    return [model.mapper.polymorphic_on.in_(identities)]
+        return [is_user]
+    return [is_user, model.mapper.polymorphic_on.in_(identities)]
 
 
 def _of_new_row(model: UserModel) -> dict[Column[Any], Any]:
@@ -253,7 +254,7 @@ def _delete_left(users: Users, tables: Tables) -> list[Delete]:
 
 def _to_user(row: Sequence[Any]) -> User:
     username, email, verified = row
-    return User(username, email, verified)
+    return User(username, email, bool(verified))
 
 
 def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence[Any]], Any]:
