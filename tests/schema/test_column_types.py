@@ -3,6 +3,7 @@
 import enum
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -66,27 +67,66 @@ class Answer(enum.Enum):
 
 
 class YesNo(TypeDecorator[str]):
-    """A letter, of which nobody is told that it stands for a flag."""
+    """A letter, which stays one to Python."""
 
     impl = CHAR(1)
     cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return value and value.strip()
 
 
 class Letter(TypeDecorator[bool]):
-    """A flag that is stored as a letter, and says that it is a flag."""
+    """A flag that is stored as a letter."""
 
     impl = CHAR(1)
     cache_ok = True
-
-    @property
-    def python_type(self) -> type[Any]:
-        return bool
 
     def process_bind_param(self, value: Any, dialect: Any) -> str:
         return "Y" if value else "N"
 
     def process_result_value(self, value: Any, dialect: Any) -> bool:
         return bool(value == "Y")
+
+
+class Word(TypeDecorator[bool]):
+    """A flag that is stored as the word for it, and takes nothing but a bool."""
+
+    impl = String(5)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str:
+        assert isinstance(value, bool)
+        return str(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> bool:
+        return bool(value == "True")
+
+
+class Since(TypeDecorator[bool]):
+    """A flag that is stored as the time since when it holds, and can't be unset."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> datetime:
+        return datetime.now()
+
+    def process_result_value(self, value: Any, dialect: Any) -> bool:
+        return value is not None
+
+
+class OneOrMinusOne(TypeDecorator[bool]):
+    """A flag that is stored as a number, by a rule of the application's own."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> int:
+        return 1 if value is True else -1
+
+    def process_result_value(self, value: Any, dialect: Any) -> bool:
+        return bool(value == 1)
 
 
 class Flag(TypeDecorator[int]):
@@ -160,6 +200,7 @@ def table_with(attribute: str, column_type: Type | None, *more: Any, **options: 
         JSON,
         LargeBinary,
         YesNo,
+        Since,
         NullType,
         postgresql.BIT(1),
         postgresql.ENUM("yes", "no", name="answer"),
@@ -184,7 +225,10 @@ def test_a_verified_that_is_no_flag_is_refused(column_type: Type) -> None:
         Integer,
         BigInteger,
         Flag,
+        OneOrMinusOne,
         Letter,
+        Word,
+        PickleType,
         mysql.TINYINT(1),
         mysql.BIT(1),
         postgresql.DOMAIN("flag", Boolean()),
@@ -193,7 +237,7 @@ def test_a_verified_that_is_no_flag_is_refused(column_type: Type) -> None:
     ids=_label,
 )
 def test_a_verified_that_is_a_flag_is_taken(column_type: Type) -> None:
-    """A Boolean, an integer, a decorator of one, and what says of itself that it is one."""
+    """A Boolean, an integer, a decorator of one, and a type that stores a bool as something."""
     register_user_model(table_with("verified", column_type))
 
 
@@ -467,15 +511,22 @@ def test_a_reflected_flag_works(fresh: Database) -> None:
     assert user.verified is True
 
 
-def test_a_flag_that_its_type_converts_works(fresh: Database) -> None:
-    """The store writes through the application's type, and reads through it."""
-    store = store_on(fresh, table_with("verified", Letter))
+@pytest.mark.parametrize(
+    ("column_type", "no", "yes"),
+    [(Letter, "N", "Y"), (Word, "False", "True"), (OneOrMinusOne, -1, 1)],
+    ids=_label,
+)
+def test_a_flag_that_its_type_converts_works(
+    column_type: Type, no: object, yes: object, fresh: Database
+) -> None:
+    """The store writes a bool through the application's type, and reads it through that."""
+    store = store_on(fresh, table_with("verified", column_type))
     store.metadata.create_all(fresh.main)
     store.create_user(new_user())
-    assert fresh.read("SELECT verified FROM app_users") == [("N",)]
+    assert fresh.read("SELECT verified FROM app_users") == [(no,)]
     assert store.get_user_by_username("jane") == User("jane", "jane@example.org", False)
     store.set_user_verified("jane")
-    assert fresh.read("SELECT verified FROM app_users") == [("Y",)]
+    assert fresh.read("SELECT verified FROM app_users") == [(yes,)]
     assert store.get_user_by_username("jane") == User("jane", "jane@example.org", True)
 
 

@@ -89,12 +89,11 @@ def add_row(db: Database, store: SQLAlchemyUserStore[User], **values: Any) -> No
         connection.execute(table.insert().values(row))
 
 
-@pytest.mark.parametrize("nothing", [None, ""], ids=["NULL", "empty"])
 def test_a_user_without_a_hash_has_no_password(
-    nothing: str | None, store: SQLAlchemyUserStore[User], fresh: Database
+    store: SQLAlchemyUserStore[User], fresh: Database
 ) -> None:
     """It is an error of its own, which callers who expect no such user, or a bad one, catch."""
-    add_row(fresh, store, username="Jane", password_hash=nothing)
+    add_row(fresh, store, username="Jane", password_hash=None)
     assert store.get_user_by_username("Jane") == User("Jane", "jane@x.org", True)
     with pytest.raises(NoPasswordError) as raised:
         store.get_password_hash("Jane")
@@ -106,12 +105,11 @@ def test_a_user_without_a_hash_has_no_password(
     assert not isinstance(raised_for_nobody.value, NoPasswordError)
 
 
-@pytest.mark.parametrize("nothing", [None, ""], ids=["NULL", "empty"])
 def test_a_login_without_a_hash_is_refused_as_that_of_an_unknown_name(
-    nothing: str | None, store: SQLAlchemyUserStore[User], fresh: Database
+    store: SQLAlchemyUserStore[User], fresh: Database
 ) -> None:
     """By the same error with the same text: it tells nobody that there is such a user."""
-    add_row(fresh, store, username="jane", password_hash=nothing)
+    add_row(fresh, store, username="jane", password_hash=None)
     harbor = UserHarbor("secret", store, Outbox())
     texts = set[str]()
     for name in ("jane", "nobody"):

@@ -6,9 +6,12 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    Boolean,
     Column,
+    Dialect,
     Enum,
     Index,
+    Integer,
     Join,
     PrimaryKeyConstraint,
     String,
@@ -17,6 +20,7 @@ from sqlalchemy import (
     inspect,
 )
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper, registry
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedType
 
@@ -41,6 +45,14 @@ class UserModel:
     def username_key(self) -> Column[str] | None:
         """The column for the casefolded username, where the model has one."""
         return self.columns.get("username_key")
+
+    @property
+    def flags(self) -> tuple[Any, Any]:
+        """What to write into `verified` for no and for yes.
+
+        A Boolean takes numbers too; to a SMALLINT of PostgreSQL's, nothing else can be written.
+        """
+        return (False, True) if _takes_bools(self.columns["verified"].type) else (0, 1)
 
     def length(self, attribute: str, default: int) -> int:
         """How many characters the column of `attribute` holds; `default` where it does not say."""
@@ -158,7 +170,7 @@ def _check_column(named: str, column: Column[Any], is_verified: bool) -> None:
     holds, wanted = _is_text(column.type), "a column of texts"
     if is_verified:
         holds = _is_flag(column.type)
-        wanted = "a Boolean or an integer, or of a type that has bool for its python_type"
+        wanted = "a Boolean or an integer, or a TypeDecorator must store a bool in it"
     if not holds:
         raise TypeError(f"{named} is a column of type {column.type!r}; it must be {wanted}")
 
@@ -173,8 +185,27 @@ def _is_text(column_type: TypeEngine[Any]) -> bool:
 
 def _is_flag(column_type: TypeEngine[Any]) -> bool:
     stored = _stored(column_type)
-    values = _python_type(column_type) or _python_type(stored)
-    return values in (bool, int) or isinstance(stored, mysql.BIT)
+    return isinstance(stored, (Boolean, Integer, mysql.BIT)) or _takes_bools(column_type)
+
+
+def _takes_bools(column_type: TypeEngine[Any]) -> bool:
+    """Whether the application's type makes something else of a bool, and a bool of that again."""
+    if not isinstance(column_type, TypeDecorator):
+        return False
+    store = column_type.bind_processor(_no_dialect)
+    read = column_type.result_processor(_no_dialect, None)
+    if store is None or read is None:
+        return False
+    flags = (False, True)
+    try:
+        stored = [store(flag) for flag in flags]
+        back = [bool(read(value)) for value in stored]
+    except Exception:
+        return False
+    return back == [*flags] and not any(isinstance(value, bool) for value in stored)
+
+
+_no_dialect: Dialect = DefaultDialect()
 
 
 def _stored(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
@@ -184,15 +215,6 @@ def _stored(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     if isinstance(column_type, postgresql.DOMAIN):
         return _stored(column_type.data_type)
     return column_type
-
-
-def _python_type(column_type: TypeEngine[Any]) -> type[Any] | None:
-    """Of what type the values are in Python; None where the column's type does not say."""
-    try:
-        values = column_type.python_type
-    except NotImplementedError:
-        return None
-    return None if values is object else values
 
 
 def is_unique(column: Column[Any]) -> bool:

@@ -58,6 +58,7 @@ class Accounts(Generic[UserT]):
 
         username, email = model.columns["username"], model.columns["email"]
         password_hash, verified = model.columns["password_hash"], model.columns["verified"]
+        no, yes = model.flags
         given_emails: list[BindParameter[str]] = [
             bindparam("given_email", type_=email.type),
             bindparam("given_email_in_lower_case", type_=email.type),
@@ -71,17 +72,16 @@ class Accounts(Generic[UserT]):
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
         ).where(users.matches)
-        # As a number, which a Boolean takes as well: PostgreSQL refuses `true` for a SMALLINT.
         self._insert = insert(model.table).values(
             {
                 username: bindparam("given_username"),
                 email: bindparam("given_email"),
                 password_hash: given_password_hash,
-                verified: 0,
+                verified: no,
                 **users.of_new_row,
             }
         )
-        self._set_verified = update(model.table).where(users.matches).values({verified: 1})
+        self._set_verified = update(model.table).where(users.matches).values({verified: yes})
         self._set_password_hash = (
             update(model.table).where(users.matches).values({password_hash: given_password_hash})
         )
@@ -141,7 +141,7 @@ class Accounts(Generic[UserT]):
         row = self._database.first(self._select_password_hash, parameters)
         if row is None or not self._users.found(row.username, parameters):
             raise UnknownUserError
-        if not row.password_hash:
+        if row.password_hash is None:
             raise NoPasswordError
         return str(row.password_hash)
 
