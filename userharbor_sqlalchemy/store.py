@@ -103,7 +103,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
             session_factory: A `sessionmaker`, a `scoped_session`, or any callable that returns a
                 session.
             user_model: The application's own, as `register_user_model` takes it; it is registered
-                unless it was. Without one, users have a table of the store's own.
+                if it is not yet. Without one, users have a table of the store's own.
             user_mapper: What it returns, a lookup returns. It gets a detached instance of the
                 class with its columns loaded; for a table, the store's own too, the row. Without
                 one, lookups return a `User`.
@@ -126,7 +126,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         else:
             model, tables = registered(user_model, None, table_prefix)
             if metadata not in (None, model.table.metadata):
-                raise ValueError("metadata is not that of user_model, where its tables stand")
+                raise ValueError("metadata is not that of user_model, where its tables are")
         self.metadata: MetaData = model.table.metadata
         """The MetaData that holds every table of this store."""
         database = Database(Sessions(session_factory, model.mapper, model.table))
@@ -368,7 +368,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return self._roles.exists(role)
 
     def grant_role_to_user(self, username: str, role: str) -> None:
-        """Give the user the role; having it already is as good.
+        """Give the user the role; no effect if the user has it already.
 
         Raises:
             UnknownUserError: There is no such user; also a `KeyError`.
@@ -377,7 +377,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         self._user_roles.grant(username, role)
 
     def revoke_role_from_user(self, username: str, role: str) -> None:
-        """Take the role from the user, who may not have it, nor either be there."""
+        """Take the role from the user; no effect if either, or the grant, is not there."""
         self._user_roles.revoke(username, role)
 
     def get_user_roles(self, username: str) -> set[str]:
@@ -408,7 +408,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return self._permissions.exists(permission)
 
     def grant_permission_to_role(self, role: str, permission: str) -> None:
-        """Give the role the permission; having it already is as good.
+        """Give the role the permission; no effect if the role has it already.
 
         Raises:
             UnknownRoleError: There is no such role.
@@ -417,7 +417,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         self._role_permissions.grant(role, permission)
 
     def revoke_permission_from_role(self, role: str, permission: str) -> None:
-        """Take the permission from the role, which may not have it, nor either be there."""
+        """Take the permission from the role; no effect if either, or the grant, is not there."""
         self._role_permissions.revoke(role, permission)
 
     def get_role_permissions(self, role: str) -> set[str]:
@@ -431,7 +431,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
     # Beside the protocol: for pages that show accounts, and for operators
 
     def list_sessions(self, username: str) -> list[UserToken]:
-        """Return the user's sessions, expired or not, that which lasts longest first.
+        """Return the user's sessions, expired or not, the longest-lasting first.
 
         `expires_at` is naive UTC. The list is empty if there is no such user.
         """
@@ -451,8 +451,8 @@ class SQLAlchemyUserStore(Generic[UserT]):
     def iter_users(self, *, after: str | None = None, page_size: int = 1000) -> Iterator[UserT]:
         """Iterate over all users, as lookups return them, in the database's order of usernames.
 
-        Reads `page_size` of them at a time, each page by itself, as it is by then; `after` is the
-        name to go on behind.
+        Reads `page_size` of them at a time; each page is a query of its own. The users come after
+        the name `after`.
 
         Raises:
             ValueError: `page_size` is not from 1 to 10,000.

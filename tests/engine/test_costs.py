@@ -21,7 +21,7 @@ from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 COSTS = """
                                statements of              messages of
                                sqlite postgresql mysql    psycopg psycopg2 pymysql autocommit
-create_user                         7          2     2          4        4       4          4
+create_user                         4          2     2          4        4       4          4
 get_user_by_username                1          1     1          1        2       2          1
 get_user_by_email                   1          1     1          1        2       2          1
 set_user_verified                   1          1     1          1        2       3          1
@@ -40,7 +40,7 @@ get_password_reset                  1          1     1          1        2      
 remove_password_reset               1          1     1          1        2       3          1
 remove_password_reset_for_user      1          1     1          1        2       3          1
 transaction                         5          4     5          6        6       7          7
-create_role                         4          1     1          1        2       3          1
+create_role                         3          1     1          1        2       3          1
 role_exists                         1          1     1          1        2       2          1
 list_roles                          1          1     1          1        2       2          1
 create_permission                   3          1     1          1        2       3          1

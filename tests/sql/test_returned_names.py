@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, event, text
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.schema import CreateTable
 from userharbor.exceptions import UserHarborError
 
 from support.databases import Database
@@ -32,7 +33,16 @@ def with_key() -> Table | None:
     return user_table("members", MetaData(), key)
 
 
-MODELS: list[Callable[[], Table | None]] = [built_in, without_key, with_key]
+def folding() -> Table | None:
+    """On SQLite, its column takes `jane` for `Jane`, of which SQLAlchemy reflects nothing."""
+    table = user_table("members", MetaData())
+    nocase = "username VARCHAR(255) COLLATE NOCASE"
+    table.info["ddl"] = str(CreateTable(table)).replace("username VARCHAR(255)", nocase)
+    assert nocase in table.info["ddl"]
+    return table
+
+
+MODELS: list[Callable[[], Table | None]] = [built_in, without_key, with_key, folding]
 models = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
 
@@ -50,11 +60,19 @@ def referring(store: Store) -> list[Table]:
     ]
 
 
-def store_with_jane(fresh: Database, table: Table | None) -> Store:
-    """Jane, with a row in each table that refers to a user."""
+def store_on(fresh: Database, table: Table | None) -> Store:
     metadata = MetaData() if table is None else None
     store = SQLAlchemyUserStore(sessionmaker(fresh.main), table, metadata=metadata)
+    if table is not None and "ddl" in table.info and fresh.backend == "sqlite":
+        with fresh.main.begin() as connection:
+            connection.exec_driver_sql(table.info["ddl"])
     store.metadata.create_all(fresh.main)
+    return store
+
+
+def store_with_jane(fresh: Database, table: Table | None) -> Store:
+    """Jane, with a row in each table that refers to a user."""
+    store = store_on(fresh, table)
     store.create_role("admin")
     store.create_user(new_user("Jane"))
     store.grant_role_to_user("Jane", "admin")
@@ -139,9 +157,7 @@ def test_a_user_who_never_verified_leaves_the_name_free(
     fresh: Database, model: Callable[[], Table | None]
 ) -> None:
     """The verification left behind was in the way for good."""
-    metadata = MetaData() if model is built_in else None
-    store = SQLAlchemyUserStore(sessionmaker(fresh.main), model(), metadata=metadata)
-    store.metadata.create_all(fresh.main)
+    store = store_on(fresh, model())
     for _ in range(3):
         store.create_user(new_user("Jane"))
         remove(fresh, store)
@@ -185,7 +201,7 @@ def test_check_reports_rows_whose_user_is_missing_and_its_remedy_removes_them(
         for finding in found:
             assert "1 row" in finding.message
             connection.execute(text(finding.message.partition("removed by: ")[2]))
-    assert list(enforcing.check()) == []
+    assert {finding.code for finding in enforcing.check()} <= {"folding-collation"}
     for table in referring(store):
         assert fresh.count(table.name) == 0
 

@@ -1,4 +1,4 @@
-"""A class for each database: how a transaction begins, what locks, which errors give one up.
+"""A class for each database: how a transaction begins, what locks, which errors mean "given up".
 
 `no_op` is a write that matches no row.
 """
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Backend:
-    """Any other database: what the SQL standard says."""
+    """What holds for a database of which nothing is known; the others differ from it."""
 
     enforces_foreign_keys: bool = True
-    """Whether a referenced row takes the rows that refer to it along."""
+    """Whether the rows that refer to a row are deleted together with it."""
 
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
     """The codes of an error after which the transaction is rolled back whole: try it again."""
@@ -62,7 +62,7 @@ class SQLite(Backend):
     given_up: frozenset[str | int] = frozenset({"database is locked"})
 
     def prepare_transaction(self, connection: Connection) -> None:
-        """In AUTOCOMMIT, SQLAlchemy would commit each statement."""
+        """Leave AUTOCOMMIT, where SQLAlchemy would commit each statement."""
         if is_autocommit(connection):
             _set_isolation_level(connection, "SERIALIZABLE")
 
@@ -171,8 +171,8 @@ class PostgreSQL(Backend):
 class MySQL(Backend):
     """MySQL and MariaDB: a change of autocommit is six messages, and a level is one."""
 
-    # A deadlock, a lock wait that took too long, a stale snapshot.
-    given_up: frozenset[str | int] = frozenset({1213, 1205, 1020})
+    # A deadlock, a lock wait that took too long, a stale snapshot. Some drivers have no numbers.
+    given_up: frozenset[str | int] = frozenset({1213, 1205, 1020, "40001"})
 
     def prepare_transaction(self, connection: Connection) -> None:
         """AUTOCOMMIT may stay: `begin` begins nevertheless, in one message."""
@@ -227,7 +227,7 @@ def isolation_level(connection: Connection) -> str | None:
 def error_codes(error: DBAPIError) -> set[str | int]:
     """How the database names what went wrong: by an SQLSTATE, a number or, on SQLite, a text."""
     orig = error.orig
-    codes = [getattr(orig, "sqlstate", None), getattr(orig, "pgcode", None)]
+    codes = [getattr(orig, name, None) for name in ("sqlstate", "pgcode", "errno")]
     codes += orig.args[:1] if orig is not None else ()
     return {code for code in codes if isinstance(code, (str, int))}
 

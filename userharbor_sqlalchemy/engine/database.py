@@ -128,8 +128,7 @@ class Database:
 
     def count(self, statement: Select[Any]) -> int:
         """What a query of one number finds."""
-        row = self.first(statement, {})
-        return 0 if row is None else int(row[0])
+        return int(self.all(statement, {})[0][0])
 
     def pages(
         self,
@@ -253,12 +252,14 @@ class Database:
                 outcome = refused()
                 if outcome is not None:
                     return outcome
-                why = "what was in the way is gone"
+                why = "a constraint refused it, and nothing is in the way"
             if why is None or attempt == ATTEMPTS or time.monotonic() - started > PATIENCE:
                 raise refusal
             attempt += 1
             logger.info("%s: trying again, attempt %d of %d", why, attempt, ATTEMPTS)
-            time.sleep(random.uniform(0, 0.0025 * 2**attempt))
+            # A refusal is not waited after: locks may be held.
+            if not isinstance(refusal, IntegrityError):
+                time.sleep(random.uniform(0, 0.0025 * 2**attempt))
 
     def _in_block(self, block: Block, kind: _Work, work: Callable[[Connection], T]) -> T:
         in_savepoint = kind in (_Work.INSERT, _Work.UNIT)

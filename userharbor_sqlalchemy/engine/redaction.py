@@ -1,4 +1,4 @@
-"""Any other error of the database, without the values of rows that its driver quotes."""
+"""Errors of the database, without the values of rows that its driver quotes."""
 
 import re
 from collections.abc import Iterator, Mapping

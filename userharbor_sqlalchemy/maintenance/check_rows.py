@@ -110,9 +110,18 @@ def left_findings(database: Database, users: Users, table: Table) -> Iterator[Fi
     """Rows whose user is missing: the application removed or renamed it."""
     left = ~users.has(table.c.username)
     if count := database.count(select(func.count()).select_from(table).where(left)):
-        remedy = delete(table).where(left).compile(database.bind)
+        schemas = database.bind.get_execution_options().get("schema_translate_map")
+        remedy = (
+            delete(table)
+            .where(left)
+            .compile(
+                dialect=database.bind.dialect,
+                schema_translate_map=schemas,
+                render_schema_translate=schemas is not None,
+            )
+        )
         rows = "row refers" if count == 1 else "rows refer"
-        message = f"{count} {rows} to a user who is gone, to be removed by: {remedy}"
+        message = f"{count} {rows} to a username that no user has, to be removed by: {remedy}"
         yield Finding("user-missing", " ".join(message.split()), table.name)
 
 

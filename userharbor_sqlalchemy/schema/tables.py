@@ -54,8 +54,12 @@ class Tables:
 
     def of_users(self) -> list[Table]:
         """The tables whose rows belong to a user: those that refer to one, by `username`."""
-        others = [table for table in vars(self).values() if table not in (None, self.users)]
-        return [table for table in others if "username" in table.columns]
+        tables = [table for table in vars(self).values() if table is not None]
+        return [
+            table
+            for table in tables
+            if any(key.column.table is self.users for key in table.foreign_keys)
+        ]
 
 
 _defining = Lock()

@@ -14,7 +14,7 @@ BATCH_SIZE = 1000
 
 
 def add_missing_keys(connection: Connection, keys: Table) -> int:
-    """Store the key of each user who has none, and return of how many.
+    """Store the key of each user who has none, and return how many that were.
 
     `UsernamesCollideError` if some of them, or of those who have one, fold to the same key;
     it is the caller's to take back what was stored by then. A name whose key no column can
@@ -23,7 +23,10 @@ def add_missing_keys(connection: Connection, keys: Table) -> int:
     username = _username(keys)
     if not backend_of(connection.dialect).enforces_foreign_keys:
         # A user whom the application deleted has left a key.
-        connection.execute(delete(keys).where(~exists().where(username == keys.c.username)))
+        is_owned = exists().where(
+            username == keys.c.username, username.collate("BINARY") == keys.c.username
+        )
+        connection.execute(delete(keys).where(~is_owned))
     missing = (
         select(username)
         .outerjoin_from(username.table, keys, keys.c.username == username)

@@ -99,9 +99,8 @@ class Accounts(Generic[UserT]):
         verification = self._verifications.row(user.verification_token_hash, user.expires_at)
 
         def insert_all(connection: Connection) -> None:
-            self._users.delete_left(connection, row)
             connection.execute(self._insert, row)
-            self._users.store_key(connection, row)
+            self._users.complete(connection, row)
             self._verifications.insert(connection, user.username, verification)
 
         self._database.unit(insert_all, lambda: self._check_not_taken(user))

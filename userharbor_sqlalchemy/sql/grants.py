@@ -20,7 +20,8 @@ from userharbor.exceptions import UserHarborError
 from ..engine.database import Database
 from ..errors import AlreadyExistsError
 from ..schema.values import NAME_LENGTH, is_storable, is_storable_key
-from .expressions import identical, unless_enforced
+from .expressions import identical, share_locked, unless_enforced
+from .leftovers import Leftovers
 from .users import Users
 
 
@@ -52,9 +53,9 @@ class Names:
         self._select_all = select(key)
         self._insert = insert(key.table).values({key.name: name})
         self._delete = delete(key.table).where(self.matches)
-        self._delete_referring = [
-            delete(reference.table).where(self.owns(reference)) for reference in referring
-        ]
+        self._leftovers = Leftovers(
+            (reference.table, self.owns(reference)) for reference in referring
+        )
 
     def resolve(self, name: str, *, of_primary: bool = True) -> dict[str, Any]:
         """The parameters of `matches`. A name that no column can hold finds no row."""
@@ -84,8 +85,9 @@ class Names:
 
     def exists(self, name: str, *, of_primary: bool = False) -> bool:
         """Whether there is a row of this name; `of_primary`: as writes see it."""
-        row = self._database.first(self._select, self.resolve(name), of_primary=of_primary)
-        return row is not None and row[0] == name
+        parameters = self.resolve(name)
+        row = self._database.first(self._select, parameters, of_primary=of_primary)
+        return row is not None and self.found(row[0], parameters)
 
     def check_exists(self, name: str) -> None:
         """The core's error unless there is a row of this name, as writes see it."""
@@ -103,10 +105,8 @@ class Names:
         parameters = self.resolve(name)
 
         def insert_alone(connection: Connection) -> None:
-            # The grants of a name that the application removed.
-            for statement in self._delete_referring:
-                connection.execute(statement, parameters)
             connection.execute(self._insert, parameters)
+            self._leftovers.remove(connection, parameters)
 
         if self._database.enforces_foreign_keys:
             self._database.insert(self._insert, parameters, lambda: self._check_not_taken(name))
@@ -116,7 +116,7 @@ class Names:
     def delete(self, name: str) -> None:
         """Remove a name, if it is there, and the grants that refer to it."""
         self._database.delete(
-            self._delete, [*self._delete_referring, self._delete], self.resolve(name)
+            self._delete, [*self._leftovers.deletes, self._delete], self.resolve(name)
         )
 
     def _check_not_taken(self, name: str) -> None:
@@ -144,9 +144,7 @@ class Grants:
         )
         self._insert = (
             insert(table)
-            .from_select(
-                [to, what], both.where(holder.matches).with_for_update(read=True, key_share=True)
-            )
+            .from_select([to, what], share_locked(both.where(holder.matches)))
             .execution_options(preserve_rowcount=True)
         )
         by_both = (holder.owns(to), granted.owns(what))

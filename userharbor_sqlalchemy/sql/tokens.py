@@ -35,7 +35,7 @@ from ..schema.values import (
     is_storable,
     is_storable_key,
 )
-from .expressions import delete_by_key, identical, unless_enforced
+from .expressions import delete_by_key, identical, share_locked, unless_enforced
 from .users import Users
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class TokenTable:
         row = {"token_hash": token_hash, "username": username, "expires_at": expires_at}
 
         self._select_any = select(*columns).where(table.c.token_hash == token_hash)
-        # A row whose user is gone is nobody's, or that of who takes the name next, in any casing.
+        # A row whose user is gone belongs to nobody: whoever takes the name next must not get it.
         self._select = self._select_any.where(unless_enforced(users.has(table.c.username)))
         self._select_locked = self._select.with_for_update()
         self._select_taken = self._select_any.with_for_update(read=True)
@@ -77,12 +77,9 @@ class TokenTable:
         ).order_by(table.c.expires_at.desc(), table.c.token_hash)
         self._insert = insert(table).values(row)
         row_of_user = select(token_hash, users.key, expires_at).where(users.matches)
-        # Locked, or MariaDB 11.6 and later open a snapshot with it that is older than the lock
-        # that the INSERT may wait for: error 1020. PostgreSQL's foreign key takes the same lock.
-        row_of_user = row_of_user.with_for_update(read=True, key_share=True)
         self._insert_for_user = (
             insert(table)
-            .from_select(list(row), row_of_user)
+            .from_select(list(row), share_locked(row_of_user))
             .execution_options(preserve_rowcount=True)
         )
         self._replace = (
@@ -123,7 +120,7 @@ class TokenTable:
         return _token(row, token_hash)
 
     def of_user(self, username: str) -> list[UserToken]:
-        """The user's tokens, that which lasts longest first."""
+        """The user's tokens, the longest-lasting first."""
         parameters = self._users.resolve(username, of_primary=False)
         rows = self._database.all(self._select_of_user, parameters)
         return [
@@ -200,7 +197,7 @@ class TokenTable:
             yield len(page), removed
 
     def check_not_taken(self, token_hash: str) -> None:
-        """The error that a token has this hash, if one has."""
+        """Raise the core's error if a token has this hash."""
         row = self._database.first(self._select_taken, _hashed(token_hash), of_primary=True)
         if row is not None:
             raise self._taken

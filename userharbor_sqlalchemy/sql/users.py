@@ -1,6 +1,6 @@
 """The user table as statements see it: how a user is found, and what a lookup makes of a row."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Delete,
     Insert,
     Label,
     ScalarSelect,
@@ -17,7 +16,6 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
-    delete,
     exists,
     insert,
     select,
@@ -25,13 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..engine.backends import backend_of
 from ..engine.database import Database
 from ..errors import UnknownUserError
 from ..schema.tables import Tables
 from ..schema.user_model import UserModel
 from ..schema.values import USERNAME_LENGTH, is_storable, username_key
-from .expressions import identical
+from .expressions import identical, unless_enforced
+from .leftovers import Leftovers
 
 
 @dataclass
@@ -63,7 +61,7 @@ class Users:
         """The conditions that a row of the table is a user, and one of the model's."""
         self.matches: ColumnElement[bool] = and_(_has_name(model), *self.of_model)
         self._select = select(self.spelled).where(self.matches)
-        self._select_taken = _select_taken(model, tables.username_keys)
+        self._select_taken = _select_taken(self, model, tables.username_keys)
         self._select_spellings = _select_spellings(model, tables.username_keys)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
@@ -71,7 +69,7 @@ class Users:
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
         self.of_new_row: dict[Column[Any], Any] = _of_new_row(model)
         """What a new row has beside what is in the request."""
-        self._delete_left = _delete_left(self, tables)
+        self._leftovers = Leftovers(_left_of(self, tables))
         self._insert_key = _insert_key(tables.username_keys)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
 
@@ -106,7 +104,7 @@ class Users:
 
     def has(self, reference: Column[str]) -> ColumnElement[bool]:
         """The condition that the user is there to whom a row of another table refers."""
-        return exists().where(self.key == reference)
+        return exists().where(identical(self.key, reference))
 
     def select_of(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
         """A query of the user's rows in another table; the name as it was stored comes first."""
@@ -131,15 +129,9 @@ class Users:
             for statement in self._select_taken
         )
 
-    def delete_left(self, connection: Connection, row: Mapping[str, Any]) -> None:
-        """Before a user is stored: remove what one of this name has left, who is gone."""
-        # Where foreign keys are enforced nothing is left, and looking for it would lock a gap.
-        if not backend_of(connection.dialect).enforces_foreign_keys:
-            for statement in self._delete_left:
-                connection.execute(statement, row)
-
-    def store_key(self, connection: Connection, row: Mapping[str, Any]) -> None:
-        """Store the key of a user just stored, where keys have a table of their own."""
+    def complete(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        """Remove what a former user of this name left, and store the key of the one just stored."""
+        self._leftovers.remove(connection, row)
         if self._insert_key is not None:
             connection.execute(self._insert_key, row)
 
@@ -199,18 +191,16 @@ def _select_spellings(model: UserModel, keys: Table | None) -> Select[Any] | Non
     return select(username.label("username")).where(username.in_([_given_username, by_key]))
 
 
-def _select_taken(model: UserModel, keys: Table | None) -> list[Select[Any]]:
+def _select_taken(users: Users, model: UserModel, keys: Table | None) -> list[Select[Any]]:
     """What finds a row in a name's way, as a unique index compares, whatever it folds."""
-    columns = [(model.columns["username"], _given_username)]
+    taken = [select(users.key).where(users.key == _given_username)]
     if model.username_key is not None:
-        columns.append((model.username_key, _given_key))
+        taken.append(select(model.username_key).where(model.username_key == _given_key))
     if keys is not None:
-        columns.append((keys.c.username_key, _given_key))
-    return [
-        # By what is committed by now, also in a transaction whose snapshot is older.
-        select(column).where(column == parameter).with_for_update(read=True)
-        for column, parameter in columns
-    ]
+        of_one = unless_enforced(users.has(keys.c.username))
+        taken.append(select(keys.c.username_key).where(keys.c.username_key == _given_key, of_one))
+    # By what is committed by now, also in a transaction whose snapshot is older.
+    return [statement.with_for_update(read=True) for statement in taken]
 
 
 def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
@@ -239,17 +229,15 @@ def _insert_key(keys: Table | None) -> Insert | None:
     return insert(keys).values({"username_key": _given_key, "username": _given_username})
 
 
-def _delete_left(users: Users, tables: Tables) -> list[Delete]:
-    """What removes the rows whose user is gone, and had a given name; a key, in any casing."""
+def _left_of(users: Users, tables: Tables) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """What is left of a name that nobody had when it was stored, by table."""
     keys = tables.username_keys
-    statements = [
-        delete(table).where(table.c.username == _given_username, ~users.has(table.c.username))
-        for table in tables.of_users()
-    ]
-    if keys is not None:
-        gone = ~users.has(keys.c.username)
-        statements.append(delete(keys).where(keys.c.username_key == _given_key, gone))
-    return statements
+    for table in tables.of_users():
+        left = table.c.username == _given_username
+        # The key of the name in another casing, too.
+        if table is keys:
+            left |= and_(keys.c.username_key == _given_key, ~users.has(keys.c.username))
+        yield table, left
 
 
 def _to_user(row: Sequence[Any]) -> User:
