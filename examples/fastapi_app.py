@@ -63,7 +63,7 @@ if engine.dialect.name == "sqlite":
 
     @event.listens_for(engine, "connect")
     def enforce_foreign_keys(connection: Any, _: object) -> None:
-        """SQLite leaves them off, and would keep the rows of a user who is removed by others."""
+        """SQLite leaves them off, and would keep the rows of a user deleted directly."""
         connection.execute("PRAGMA foreign_keys = ON")
 
 
