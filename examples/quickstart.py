@@ -38,7 +38,7 @@ class PrintingEmailSender:
 def main(database: Path) -> None:
     # The engine and the sessions are the application's; the store only borrows connections.
     engine = create_engine(f"sqlite:///{database}")
-    # SQLite leaves foreign keys off, and would keep the rows of a user whom an application deletes directly.
+    # SQLite leaves foreign keys off, and would keep the rows of a user deleted directly.
     event.listen(engine, "connect", lambda connection, _: connection.execute(FOREIGN_KEYS_ON))
     store = SQLAlchemyUserStore(sessionmaker(engine))
     store.metadata.create_all(engine)
