@@ -18,6 +18,10 @@ class Block:
     closed: bool = False
     # A statement failed, and what the database holds of the block may be rolled back by now.
     broken: bool = False
+    # A call, or a block within, has been on its connection.
+    used: bool = False
+    # It was closed in another thread or context than it was opened in, and not used between.
+    unseen: bool = False
     locks: set[object] = field(default_factory=set)
     """What the block has locked to its end."""
 
@@ -30,6 +34,7 @@ class Block:
 
     def close(self) -> None:
         """Make the block outside the innermost one again."""
+        self.unseen = not (self.used or (self.is_of_this_thread() and self._is_of_this_context()))
         self.closed = True
         # In another context than the one that entered, there is nothing to take back.
         if _innermost.get() is self:
@@ -38,6 +43,12 @@ class Block:
     def is_of_this_thread(self) -> bool:
         """Whether the thread that calls has opened the block."""
         return self.thread == get_ident()
+
+    def _is_of_this_context(self) -> bool:
+        block = _innermost.get()
+        while block is not None and block is not self:
+            block = block.outer
+        return block is self
 
     def holds(self, lock: object) -> bool:
         """Whether this block, or one around it on this connection, has taken the lock."""

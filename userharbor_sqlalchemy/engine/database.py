@@ -156,6 +156,8 @@ class Database:
         outer = innermost_block(self)
         if outer is not None and not outer.is_of_this_thread():
             outer = None
+        if outer is not None:
+            outer.used = True
         raised_within = False
         try:
             with self._connection_of_block(joined, outer) as connection:
@@ -171,6 +173,13 @@ class Database:
                     raise InvalidRequestError(
                         "a statement failed inside this transaction() block, and the block"
                         " went on; all of it is rolled back"
+                    )
+                if block.unseen:
+                    raise InvalidRequestError(
+                        "no call has seen this transaction() block, which was entered in another"
+                        " thread or context than it is left in, as frameworks do with a sync"
+                        " dependency: calls made meanwhile took effect one by one; open the block"
+                        " in the same function as its calls, or in an async dependency"
                     )
         except StatementError as error:
             if raised_within:
@@ -213,6 +222,8 @@ class Database:
                 " its connection can't serve two threads: open a block of this thread's own,"
                 " or start the thread with an empty context"
             )
+        if block is not None:
+            block.used = True
         return block
 
     def _run(
