@@ -204,7 +204,8 @@ class SQLAlchemyUserStore(Generic[UserT]):
             InvalidRequestError: Of SQLAlchemy's, at the end of a block that went on after a
                 statement had failed within: all of it is rolled back. At the end of one that is
                 left in another thread or context than it was entered in, and that no call has
-                seen. At its start where what is joined is in AUTOCOMMIT.
+                seen. At its start where what is joined is in AUTOCOMMIT, or its driver was
+                told to commit each statement.
         """
         return self._database.transaction(joined)
 

@@ -123,9 +123,7 @@ def test_an_empty_block_is_as_good_as_any(store: Store) -> None:
 
 
 @pytest.mark.parametrize("leave", [in_a_copied_context, in_a_thread])
-def test_a_block_with_calls_may_be_left_elsewhere(
-    store: Store, db: Database, leave: Place
-) -> None:
+def test_a_block_with_calls_may_be_left_elsewhere(store: Store, db: Database, leave: Place) -> None:
     """What ran in it commits; a block within it is such a call too."""
 
     def enter_and_call() -> None:

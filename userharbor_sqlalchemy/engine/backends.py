@@ -34,7 +34,7 @@ class Backend:
 
     def prepare_transaction(self, connection: Connection) -> None:
         """Before SQLAlchemy begins: let it begin, and commit, a transaction."""
-        if is_autocommit(connection):
+        if is_autocommit(connection) or _driver_commits(connection):
             _set_isolation_level(connection, "READ COMMITTED")
 
     def begin(self, connection: Connection, *, read_committed: bool) -> None:
@@ -48,6 +48,26 @@ class Backend:
 
     def roll_back(self, connection: Connection) -> None:
         """End what `begin` began and SQLAlchemy does not know of."""
+
+    def commits_each(self, connection: Connection) -> bool:
+        """Whether statements take effect one by one, whatever SQLAlchemy has begun.
+
+        Where the driver was told to commit them, the application may emit BEGIN by itself.
+        """
+        if is_autocommit(connection):
+            return True
+        return _driver_commits(connection) and not self._is_begun(connection)
+
+    def _is_begun(self, connection: Connection) -> bool:
+        """Whether the database is in a transaction: outside of one, it keeps no savepoint."""
+        try:
+            connection.exec_driver_sql("SAVEPOINT userharbor_sqlalchemy")
+            connection.exec_driver_sql("RELEASE SAVEPOINT userharbor_sqlalchemy")
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return False
+        return True
 
     def gave_up(self, error: DBAPIError) -> bool:
         """Whether the transaction of `error` was rolled back in favour of another."""
@@ -65,6 +85,10 @@ class SQLite(Backend):
         """Leave AUTOCOMMIT, where SQLAlchemy would commit each statement."""
         if is_autocommit(connection):
             _set_isolation_level(connection, "SERIALIZABLE")
+
+    def commits_each(self, connection: Connection) -> bool:
+        """The driver's setting does not matter: `take_write_lock` begins what is not begun."""
+        return is_autocommit(connection)
 
     def take_write_lock(self, connection: Connection, no_op: Delete) -> None:
         """Take the write lock, and wait for it if need be.
@@ -113,7 +137,7 @@ class PostgreSQL(Backend):
             not _is_psycopg(connection)
             or connection.dispatch.begin
             or is_autocommit(connection)
-            or self._is_begun(connection)
+            or self._is_begun_unseen(connection)
         ):
             return super().one_statement(connection, work, reads=reads)
         driver = _driver_connection(connection)
@@ -138,7 +162,7 @@ class PostgreSQL(Backend):
 
     def prepare_transaction(self, connection: Connection) -> None:
         """BEGIN says the level, in the same message."""
-        if not self._is_begun(connection):
+        if not self._is_begun_unseen(connection):
             _set_isolation_level(connection, "READ COMMITTED")
 
     def begin(self, connection: Connection, *, read_committed: bool) -> None:
@@ -146,7 +170,7 @@ class PostgreSQL(Backend):
 
         `InvalidRequestError` where it can't be: PostgreSQL refuses another level after a query.
         """
-        if isolation_level(connection) == "READ COMMITTED" or not self._is_begun(connection):
+        if isolation_level(connection) == "READ COMMITTED" or not self._is_begun_unseen(connection):
             return
         try:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -161,11 +185,15 @@ class PostgreSQL(Backend):
         )
 
     def _is_begun(self, connection: Connection) -> bool:
-        """Whether a listener of the pool's has begun a transaction, unknown to SQLAlchemy."""
+        """As the driver knows it, without a message."""
         if not _is_psycopg(connection):
-            return False
+            return super()._is_begun(connection)
         status = _driver_connection(connection).info.transaction_status
         return status in self._IN_TRANSACTION
+
+    def _is_begun_unseen(self, connection: Connection) -> bool:
+        """Whether a listener of the pool's has begun a transaction, unknown to SQLAlchemy."""
+        return _is_psycopg(connection) and self._is_begun(connection)
 
 
 class MySQL(Backend):
@@ -173,6 +201,8 @@ class MySQL(Backend):
 
     # A deadlock, a lock wait that took too long, a stale snapshot. Some drivers have no numbers.
     given_up: frozenset[str | int] = frozenset({1213, 1205, 1020, "40001"})
+    # "Transaction characteristics can't be changed while a transaction is in progress".
+    _HAS_BEGUN = 1568
 
     def prepare_transaction(self, connection: Connection) -> None:
         """AUTOCOMMIT may stay: `begin` begins nevertheless, in one message."""
@@ -180,15 +210,31 @@ class MySQL(Backend):
     def begin(self, connection: Connection, *, read_committed: bool) -> None:
         """A transaction that begins with a locking read can do without READ COMMITTED."""
         if read_committed and isolation_level(connection) != "READ COMMITTED":
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        if is_autocommit(connection):
+            self._set_level(connection)
+        if self._in_autocommit(connection):
             connection.exec_driver_sql("START TRANSACTION")
 
+    def _set_level(self, connection: Connection) -> None:
+        """For what comes next: what a listener has begun by itself ends, since it has a level."""
+        set_level = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+        try:
+            connection.exec_driver_sql(set_level)
+        except DBAPIError as error:
+            if self._HAS_BEGUN not in error_codes(error):
+                raise
+        else:
+            return
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql(set_level)
+
     def roll_back(self, connection: Connection) -> None:
-        """SQLAlchemy may leave out a ROLLBACK in AUTOCOMMIT."""
-        if is_autocommit(connection):
-            with suppress(DBAPIError):
+        """SQLAlchemy may leave out a ROLLBACK in AUTOCOMMIT, and where the driver is in it."""
+        with suppress(DBAPIError):
+            if not connection.invalidated and self._in_autocommit(connection):
                 connection.exec_driver_sql("ROLLBACK")
+
+    def _in_autocommit(self, connection: Connection) -> bool:
+        return is_autocommit(connection) or _driver_commits(connection)
 
 
 _OTHER = Backend()
@@ -207,10 +253,7 @@ def backend_of(dialect: Dialect) -> Backend:
 
 
 def is_autocommit(connection: Connection) -> bool:
-    """Whether `connection` was told to commit each statement by itself.
-
-    The driver's own flag does not tell: recipes that emit BEGIN themselves set it too.
-    """
+    """Whether SQLAlchemy was told to let `connection` commit each statement by itself."""
     return isolation_level(connection) == "AUTOCOMMIT"
 
 
@@ -230,6 +273,20 @@ def error_codes(error: DBAPIError) -> set[str | int]:
     codes = [getattr(orig, name, None) for name in ("sqlstate", "pgcode", "errno")]
     codes += orig.args[:1] if orig is not None else ()
     return {code for code in codes if isinstance(code, (str, int))}
+
+
+def _driver_commits(connection: Connection) -> bool:
+    """Whether the driver, which may not have been told by SQLAlchemy, commits each statement.
+
+    `autocommit` is a method of the drivers that have `get_autocommit()`.
+    """
+    driver = connection.connection.driver_connection
+    try:
+        ask = getattr(driver, "get_autocommit", None)
+        return bool(ask()) if ask else getattr(driver, "autocommit", False) is True
+    except connection.dialect.loaded_dbapi.Error as error:
+        died = error
+    raise _dead(connection, died)
 
 
 def _set_isolation_level(connection: Connection, level: IsolationLevel) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, StatementError
 from sqlalchemy.orm import Session, scoped_session
 
-from .backends import backend_of, is_autocommit
+from .backends import backend_of
 from .blocks import Block, innermost_block
 from .redaction import redacted
 from .sessions import Bind, Sessions
@@ -290,9 +290,15 @@ class Database:
         self, connection: Connection, kind: _Work, work: Callable[[Connection], T]
     ) -> T:
         """Do `work` on the connection that the session is bound to; end nothing of its owner's."""
-        if kind is not _Work.UNIT and is_autocommit(connection):
+        if kind is _Work.UNIT:
+            with within(connection, self._sessions.no_op):
+                return work(connection)
+        if not connection.in_transaction():
+            with connection.begin():
+                return work(connection)
+        if backend_of(connection.dialect).commits_each(connection):
             return work(connection)
-        with within(connection, None if kind is _Work.READ else self._sessions.no_op):
+        with savepoint(connection, None if kind is _Work.READ else self._sessions.no_op):
             return work(connection)
 
     @contextmanager

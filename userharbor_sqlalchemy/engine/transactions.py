@@ -32,24 +32,23 @@ def own_transaction(
 
 
 @contextmanager
-def within(connection: Connection, no_op: Delete | None) -> Iterator[None]:
-    """A savepoint where the connection's owner has begun a transaction, else one of ours.
-
-    Without `no_op`, nothing is written within.
-    """
-    if joinable(connection).in_transaction():
-        with savepoint(connection, no_op):
+def within(connection: Connection, no_op: Delete) -> Iterator[None]:
+    """A savepoint where the connection's owner has begun a transaction, else one of ours."""
+    if connection.in_transaction():
+        with savepoint(joinable(connection), no_op):
             yield
     else:
         with connection.begin():
-            if no_op is not None:
-                backend_of(connection.dialect).take_write_lock(connection, no_op)
+            backend_of(joinable(connection).dialect).take_write_lock(connection, no_op)
             yield
 
 
 @contextmanager
 def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
-    """A savepoint of the transaction that `connection` is in."""
+    """A savepoint of the transaction that `connection` is in.
+
+    Without `no_op`, nothing is written within.
+    """
     if no_op is not None:
         backend_of(connection.dialect).take_write_lock(connection, no_op)
     nested = connection.begin_nested()
@@ -64,11 +63,20 @@ def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
 
 
 def joinable(connection: Connection) -> Connection:
-    """`connection`, unless it is in AUTOCOMMIT: `InvalidRequestError`."""
+    """`connection`, unless it can't be in a transaction: `InvalidRequestError`."""
     if is_autocommit(connection):
         raise InvalidRequestError(
             "a connection in AUTOCOMMIT can't hold a transaction to join: give the session's"
             " bind, or the connection, another isolation level"
+        )
+    if not connection.in_transaction():
+        # What a listener begins, is begun by now.
+        connection.begin()
+    if backend_of(connection.dialect).commits_each(connection):
+        raise InvalidRequestError(
+            "a connection whose driver was told to commit each statement, by autocommit=True in"
+            " its URL, connect_args, init_command or a listener of the pool's, holds no"
+            " transaction to join: leave that out, or emit BEGIN in a listener for begin"
         )
     return connection
 
