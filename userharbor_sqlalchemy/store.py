@@ -197,8 +197,10 @@ class SQLAlchemyUserStore(Generic[UserT]):
         """Have all calls within the block take effect together, or none of them if it raises.
 
         A block within a block is a savepoint. Where a session or a connection is `joined`, the
-        calls go on its connection, in a savepoint of it, and committing stays the caller's. A
-        block belongs to the thread that opened it.
+        calls go on its connection, in a savepoint of it, and committing stays the caller's. The
+        session is flushed, and knows of the savepoint. Where the database ended the whole
+        transaction, what is joined refuses all work until its owner rolls back. A block belongs
+        to the thread that opened it.
 
         Raises:
             InvalidRequestError: Of SQLAlchemy's, at the end of a block that went on after a

@@ -118,20 +118,17 @@ def test_what_holds_no_transaction_is_not_joined(db: Database) -> None:
         return
     for way, engine in engines(db):
         store = SQLAlchemyUserStore(sessionmaker(engine))
-        with Session(engine) as session:
-            with pytest.raises(InvalidRequestError, match="autocommit") as raised:
-                with store.transaction(session):
-                    raise AssertionError("the block began")
-            assert "connect_args" in str(raised.value), way
+        session = Session(engine)
+        refused = pytest.raises(InvalidRequestError, match="autocommit=True in its URL, connect_")
+        with session, refused, store.transaction(session):
+            raise AssertionError("the block began")
         with engine.connect() as connection:
             bound = SQLAlchemyUserStore(sessionmaker(connection))
             for _ in ("not begun", "begun"):
-                with pytest.raises(InvalidRequestError, match="autocommit"):
+                with refused:
                     bound.create_user(new_user())
-                with pytest.raises(InvalidRequestError, match="autocommit"), bound.transaction():
-                    raise AssertionError("the block began")
-                with pytest.raises(InvalidRequestError, match="autocommit"):
-                    with store.transaction(connection):
+                for block in (bound.transaction(), store.transaction(connection)):
+                    with refused, block:
                         raise AssertionError("the block began")
                 bound.create_role("admin")
                 with pytest.raises(IntegrityError):

@@ -23,6 +23,9 @@ class Backend:
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
     """The codes of an error after which the transaction is rolled back whole: try it again."""
 
+    # A serialization failure, a deadlock.
+    _DOOMED = frozenset({"40001", "40P01"})
+
     def one_statement(
         self, connection: Connection, work: Callable[[Connection], T], *, reads: bool
     ) -> T:
@@ -68,6 +71,10 @@ class Backend:
                 raise
             return False
         return True
+
+    def is_doomed(self, error: DBAPIError) -> bool:
+        """Whether no savepoint helps after `error`, even if it is there: the snapshot stays."""
+        return not self._DOOMED.isdisjoint(error_codes(error))
 
     def gave_up(self, error: DBAPIError) -> bool:
         """Whether the transaction of `error` was rolled back in favour of another."""

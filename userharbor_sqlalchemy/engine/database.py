@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, scoped_session
 from .backends import backend_of
 from .blocks import Block, innermost_block
 from .redaction import redacted
-from .sessions import Bind, Sessions
+from .sessions import Bind, Sessions, flush
 from .transactions import joinable, keep_settings, own_transaction, savepoint, within
 
 Parameters = Mapping[str, Any]
@@ -280,10 +280,13 @@ class Database:
             with savepoint(block.connection, self._sessions.no_op):
                 return work(block.connection)
         except DBAPIError as error:
-            if error.connection_invalidated or backend_of(block.connection.dialect).gave_up(error):
+            backend = backend_of(block.connection.dialect)
+            if error.connection_invalidated or backend.gave_up(error):
                 block.break_all()
             elif not in_savepoint:
                 block.broken = True
+            if backend.is_doomed(error):
+                block.connection.invalidate()
             raise
 
     def _on_connection(
@@ -307,11 +310,17 @@ class Database:
     ) -> Iterator[Connection]:
         """The connection of a block, in a transaction or a savepoint of the block's own."""
         no_op = self._sessions.no_op
-        if joined is not None:
-            if not isinstance(joined, Connection):
-                joined = self._sessions.connection_of(joined)
-            connection = joinable(joined)
-            with savepoint(connection, no_op):
+        if isinstance(joined, Connection):
+            with savepoint(joinable(joined), no_op):
+                yield joined
+        elif joined is not None:
+            session = joined() if isinstance(joined, scoped_session) else joined
+            connection = joinable(self._sessions.connection_of(session))
+            backend_of(connection.dialect).take_write_lock(connection, no_op)
+            flush(session)
+            # The outer savepoint tells whether the transaction is there still, the inner one
+            # tells the session.
+            with savepoint(connection, None), self._sessions.savepoint(session):
                 yield connection
         elif outer is not None:
             with savepoint(outer.connection, no_op):

@@ -1,14 +1,16 @@
 """What the application's sessions are asked for: their bind, and the connection of one to join.
 
-A session is otherwise left alone: it is never begun, flushed, committed or closed.
+One to join is flushed. Sessions are otherwise left alone: none is begun, committed or closed.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Engine, Table, delete, false, select
-from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.orm import Mapper, Session, sessionmaker
 
 SessionFactory = Callable[[], Session]
 Bind = Engine | Connection
@@ -32,9 +34,40 @@ class Sessions:
         clause = self._reading if reads else self.no_op
         return _common_bind(self._factory) or self._factory().get_bind(self._mapper, clause=clause)
 
-    def connection_of(self, session: Session | scoped_session[Any]) -> Connection:
+    def connection_of(self, session: Session) -> Connection:
         """The connection that `session` writes on; it begins a transaction if it is in none."""
         return session.connection(bind_arguments={"mapper": self._mapper, "clause": self.no_op})
+
+    @contextmanager
+    def savepoint(self, session: Session) -> Iterator[None]:
+        """A savepoint that `session` knows of; at its end, what is pending is flushed.
+
+        Of its objects, what happened within is undone with it.
+        """
+        nested = session.begin_nested()
+        try:
+            # Not before it is asked for the connection, it sets a savepoint on it.
+            self.connection_of(session)
+            yield
+            if not session.is_active:
+                raise InvalidRequestError(
+                    "the session could not flush inside this transaction() block, and the block"
+                    " went on; all of it is rolled back"
+                )
+            nested.commit()
+        except BaseException:
+            # It may be gone, or have been ended within; that is not what went wrong.
+            with suppress(DBAPIError, InvalidRequestError):
+                nested.rollback()
+            raise
+
+
+def flush(session: Session) -> None:
+    """Flush, unless `session` does so already.
+
+    As `begin_nested()` does; it sets no savepoint before it is asked for a connection.
+    """
+    session.begin_nested().close()
 
 
 def check_factory(factory: object) -> None:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Delete, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
@@ -47,19 +47,32 @@ def within(connection: Connection, no_op: Delete) -> Iterator[None]:
 def savepoint(connection: Connection, no_op: Delete | None) -> Iterator[None]:
     """A savepoint of the transaction that `connection` is in.
 
-    Without `no_op`, nothing is written within.
+    Without `no_op`, nothing is written within. Where the database has ended the transaction, the
+    savepoint is gone with it. SQLAlchemy does not know, and what comes next would be in another
+    one: so the connection is taken from it, and does nothing more until its owner rolls back.
     """
+    backend = backend_of(connection.dialect)
     if no_op is not None:
-        backend_of(connection.dialect).take_write_lock(connection, no_op)
+        backend.take_write_lock(connection, no_op)
     nested = connection.begin_nested()
     try:
         yield
-    except BaseException:
-        # A deadlock takes the savepoint along; that it is gone is not what went wrong.
-        with suppress(DBAPIError):
-            nested.rollback()
+    except BaseException as error:
+        is_gone = isinstance(error, DBAPIError) and backend.is_doomed(error)
+        try:
+            if nested.is_active:
+                nested.rollback()
+        except DBAPIError:
+            is_gone = True
+        if is_gone:
+            connection.invalidate()
         raise
-    nested.commit()
+    try:
+        nested.commit()
+    except DBAPIError:
+        connection.invalidate()
+        nested.rollback()
+        raise
 
 
 def joinable(connection: Connection) -> Connection:
