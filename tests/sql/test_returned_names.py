@@ -4,6 +4,7 @@ On SQLite as it comes, no foreign key takes the rows along of a user whom the ap
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -88,9 +89,9 @@ def remove(fresh: Database, store: Store) -> None:
         connection.execute(text(f"DELETE FROM {users_of(store)}"))
 
 
-def rename(fresh: Database, store: Store) -> None:
+def rename(fresh: Database, store: Store, *, with_key: bool) -> None:
     table = store.metadata.tables[users_of(store)]
-    key = ", username_key = 'janet'" if "username_key" in table.c else ""
+    key = ", username_key = 'janet'" if "username_key" in table.c and with_key else ""
     with fresh.main.begin() as connection:
         connection.execute(text(f"UPDATE {table.name} SET username = 'Janet'{key}"))
 
@@ -121,15 +122,51 @@ def test_a_name_registered_after_a_delete_has_nothing_of_the_user_before(
 
 @models
 @pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("with_key", [True, False], ids=["with its key", "without its key"])
 @pytest.mark.parametrize("name", ["Jane", "JANE", "jane"])
 def test_a_name_registered_after_a_change_of_it_has_nothing_of_the_user_before(
-    fresh: Database, model: Callable[[], Table | None], name: str
+    fresh: Database, model: Callable[[], Table | None], name: str, with_key: bool
 ) -> None:
     """Elsewhere the foreign keys refuse the change, or take the rows along."""
     store = store_with_jane(fresh, model())
-    rename(fresh, store)
+    rename(fresh, store, with_key=with_key)
     store.create_user(new_user(name, email="stranger@example.org"))
     assert_nothing_of_the_first(store, fresh, name)
+
+
+@pytest.mark.parametrize("model", [built_in, with_key], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("where", ["alone", "in a block"])
+def test_a_key_that_was_left_at_a_change_of_name_is_made_that_of_the_new_name(
+    fresh: Database, model: Callable[[], Table | None], where: str
+) -> None:
+    """On each database: whoever was renamed is found, and keeps what is theirs."""
+    store = store_on(fresh, model())
+    store.create_user(new_user("Jane"))
+    store.remove_email_verification("Jane-verification")  # to which a foreign key would hold
+    rename(fresh, store, with_key=False)
+    with store.transaction() if where == "in a block" else nullcontext():
+        store.create_user(new_user("jane", email="stranger@example.org"))
+    assert store.get_password_hash("JANET") == "Jane-password-hash"
+    assert store.get_password_hash("JANE") == "jane-password-hash"
+    with pytest.raises(UserHarborError, match="Username already exists"):
+        store.create_user(new_user("janet", email="another@example.org"))
+
+
+@pytest.mark.backends("sqlite", "postgresql")
+@pytest.mark.parametrize("model", [built_in, with_key], ids=lambda model: model.__name__)
+def test_a_key_that_was_left_stays_where_the_new_name_is_taken(
+    fresh: Database, model: Callable[[], Table | None]
+) -> None:
+    """Of two users whose names differ in casing only, the application must rename one."""
+    store = store_on(fresh, model())
+    for name in ("Jane", "JANET"):
+        store.create_user(new_user(name))
+        store.remove_email_verification(f"{name}-verification")
+    with fresh.main.begin() as connection:
+        users = users_of(store)
+        connection.execute(text(f"UPDATE {users} SET username = 'Janet' WHERE username = 'Jane'"))
+    with pytest.raises(UserHarborError, match="Username already exists"):
+        store.create_user(new_user("jane", email="stranger@example.org"))
 
 
 @models

@@ -186,6 +186,8 @@ class Accounts(Generic[UserT]):
         }
 
     def _check_not_taken(self, user: CreateUserRequest) -> None:
+        if self._users.correct_key(user.username):
+            return
         if self._users.is_taken(user.username):
             raise UsernameTakenError
         email = {"given_email": user.email}

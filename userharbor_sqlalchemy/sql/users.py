@@ -14,11 +14,13 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     Table,
+    Update,
     and_,
     bindparam,
     exists,
     insert,
     select,
+    update,
 )
 from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
@@ -62,6 +64,8 @@ class Users:
         self.matches: ColumnElement[bool] = and_(_has_name(model), *self.of_model)
         self._select = select(self.spelled).where(self.matches)
         self._select_taken = _select_taken(self, model, tables.username_keys)
+        self._select_key = _select_key(self, model)
+        self._correct_key = _correct_key(self, model)
         self._select_spellings = _select_spellings(model, tables.username_keys)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
@@ -128,6 +132,19 @@ class Users:
             self._database.first(statement, parameters, of_primary=True) is not None
             for statement in self._select_taken
         )
+
+    def correct_key(self, username: str) -> bool:
+        """Give the user who has this name's key, but another name, its own; return whether.
+
+        So an application leaves a user whom it renames without setting the key.
+        """
+        if self._select_key is None or self._correct_key is None:
+            return False
+        row = self._database.first(self._select_key, self.parameters(username), of_primary=True)
+        if row is None or row.username is None or username_key(row.username) == row.username_key:
+            return False
+        correct, own = self._correct_key, self.parameters(row.username)
+        return bool(self._database.unit(lambda c: c.execute(correct, own).rowcount, lambda: 0))
 
     def complete(self, connection: Connection, row: Mapping[str, Any]) -> None:
         """Remove what a former user of this name left, and store the key of the one just stored."""
@@ -201,6 +218,21 @@ def _select_taken(users: Users, model: UserModel, keys: Table | None) -> list[Se
         taken.append(select(keys.c.username_key).where(keys.c.username_key == _given_key, of_one))
     # By what is committed by now, also in a transaction whose snapshot is older.
     return [statement.with_for_update(read=True) for statement in taken]
+
+
+def _select_key(users: Users, model: UserModel) -> Select[Any] | None:
+    if model.username_key is None:
+        return None
+    columns: list[ColumnElement[Any]] = [users.spelled, model.username_key.label("username_key")]
+    by_key = model.username_key == _given_key
+    return select(*columns).where(by_key).with_for_update(read=True)
+
+
+def _correct_key(users: Users, model: UserModel) -> Update | None:
+    if model.username_key is None:
+        return None
+    of_name = identical(users.key, _given_username)
+    return update(model.table).where(of_name).values({model.username_key: _given_key})
 
 
 def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
