@@ -267,7 +267,7 @@ def _left_of(users: Users, tables: Tables) -> Iterator[tuple[Table, ColumnElemen
     for table in tables.of_users():
         left = table.c.username == _given_username
         # The key of the name in another casing, too.
-        if table is keys:
+        if keys is not None and table is keys:
             left |= and_(keys.c.username_key == _given_key, ~users.has(keys.c.username))
         yield table, left
 
