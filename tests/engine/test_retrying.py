@@ -20,7 +20,8 @@ Store = SQLAlchemyUserStore[User]
 GIVEN_UP: dict[str, list[str | int]] = {
     "sqlite": ["database is locked"],
     "postgresql": ["40001", "40P01"],
-    "mysql": [1213, 1205, 1020],
+    # Some drivers of MySQL name it by SQLSTATE.
+    "mysql": [1213, 1205, 1020, "40001"],
 }
 
 CALLS: dict[str, Callable[[Store], object]] = {
@@ -157,3 +158,31 @@ def test_a_refusal_that_the_store_can_not_explain_is_raised_in_the_end(db: Datab
         if event.contains(db.main, "before_cursor_execute", count):
             event.remove(db.main, "before_cursor_execute", count)
         store.metadata.drop_all(db.main)
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("where", ["alone", "in a block"])
+def test_a_refusal_is_not_waited_after(
+    store: Store, db: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Locks may be held; and what a rule of the application's forbids, it forbids next time too."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with db.main.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE TRIGGER no_roles BEFORE INSERT ON userharbor_roles"
+                " BEGIN SELECT RAISE(ABORT, 'no more roles'); END"
+            )
+        )
+    try:
+        with pytest.raises(IntegrityError):
+            if where == "alone":
+                store.create_role("admin")
+            else:
+                with store.transaction():
+                    store.create_role("admin")
+    finally:
+        with db.main.begin() as connection:
+            connection.execute(text("DROP TRIGGER no_roles"))
+    assert pauses == []
