@@ -12,7 +12,7 @@ from sqlalchemy.orm import sessionmaker
 
 from support import servers
 from support.alembic_project import AlembicProject
-from support.databases import Database, Databases, fresh_database, named_urls
+from support.databases import Database, Databases, backend_of, fresh_database, named_urls
 from support.models import SHAPES, Model, metadata_of
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
@@ -60,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = {
             name: url
             for name, url in chosen.items()
-            if make_url(url).get_backend_name() in marker.args
+            if backend_of(make_url(url)) in marker.args
         }
     metafunc.parametrize(
         "database", [(url, asked_for) for url in chosen.values()], ids=list(chosen), indirect=True

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ from sqlalchemy import URL, Engine, NullPool, PoolProxiedConnection, create_engi
 from support import servers
 
 THROWAWAY = "throwaway"
-_SERVERS = {"postgresql": servers.postgresql, "mysql": servers.mariadb}
+_SERVERS: dict[str, Callable[[], contextlib.AbstractContextManager[servers.Server]]] = {
+    "postgresql": servers.postgresql,
+    "postgresql15": servers.postgresql15,
+    "mariadb": servers.mariadb,
+    "mariadb118": partial(servers.newer, "mariadb118"),
+    "mysql": partial(servers.newer, "mysql"),
+}
 
 
 def named_urls() -> dict[str, str]:
@@ -23,6 +29,12 @@ def named_urls() -> dict[str, str]:
     config = ConfigParser(interpolation=None)
     config.read(Path(__file__).parents[2] / "setup.cfg")
     return dict(config["db"])
+
+
+def backend_of(url: URL) -> str:
+    """Which database it is: `mysql` is MariaDB as well, under both names of SQLAlchemy's."""
+    name = url.get_backend_name()
+    return "mysql" if name == "mariadb" else name
 
 
 class Databases:
@@ -39,23 +51,27 @@ class Databases:
         if url.database == THROWAWAY:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory())
             return url.set(database=os.path.join(folder, "test.db"))
-        if url.host != THROWAWAY:
+        name, _, domain = (url.host or "").partition(".")
+        if domain != THROWAWAY:
             return url
-        backend = url.get_backend_name()
-        if backend not in self._servers:
+        if name not in self._servers:
             try:
-                self._servers[backend] = self._stack.enter_context(_SERVERS[backend]())
+                self._servers[name] = self._stack.enter_context(_SERVERS[name]())
             except servers.NotInstalled as error:
                 if asked_for:
                     pytest.fail(f"asked for, and not installed: {error}")
                 self.missing.add(str(error))
                 pytest.skip(f"not installed: {error}")
-        return self._servers[backend].url.set(drivername=url.drivername)
+        return self._servers[name].url.set(drivername=url.drivername)
 
     def server(self, url: URL) -> servers.Server | None:
         """The throwaway server behind `url`, if it is one."""
-        server = self._servers.get(url.get_backend_name())
-        return server if server is not None and server.url.host == url.host else None
+        found = (
+            server
+            for server in self._servers.values()
+            if server.url.set(drivername=url.drivername) == url
+        )
+        return next(found, None)
 
     def close(self) -> None:
         self._stack.close()
@@ -84,7 +100,7 @@ class Database:
     def __init__(self, url: URL, server: servers.Server | None = None) -> None:
         self.server = server
         self.url = url
-        self.backend = url.get_backend_name()
+        self.backend = backend_of(url)
         self.is_memory = self.backend == "sqlite" and not url.database
         self._engines: list[Engine] = []
         self.main = create_engine(url)

@@ -65,10 +65,52 @@ def postgresql(**settings: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[Server]:
-    """Run the MariaDB that is installed on this machine."""
+def postgresql15() -> Iterator[Server]:
+    """Run Debian 12's PostgreSQL, the oldest that the tests run on."""
+    programs = Path("/usr/lib/postgresql/15/bin")
+    if not programs.exists():
+        raise NotInstalled("PostgreSQL 15: apt-get install postgresql-15, of Debian 12")
+    user = without_roots_rights("postgres")
+    with folder("postgresql15") as home:
+        shutil.chown(home, user)
+
+        def run(program: str, *arguments: str) -> None:
+            subprocess.run(
+                [programs / program, f"--pgdata={home}/data", *arguments],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                user=user,
+                cwd=home,
+            )
+
+        def control(mode: str, *arguments: str) -> None:
+            run("pg_ctl", mode, "--wait", f"--log={home}/log", *arguments)
+
+        run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(home),
+            "timezone": TIME_ZONE,
+            "fsync": "off",
+            "deadlock_timeout": "100ms",
+        }
+        with (home / "data" / "postgresql.conf").open("a") as settings:
+            settings.writelines(f"{name} = '{value}'\n" for name, value in options.items())
+        control("start")
+        try:
+            yield Server(
+                make_url(f"postgresql://postgres@/postgres?host={home}"),
+                lambda: control("restart", "--mode=immediate"),
+            )
+        finally:
+            control("stop", "--mode=immediate")
+
+
+@contextlib.contextmanager
+def mariadb(programs: Path | None = None) -> Iterator[Server]:
+    """Run the MariaDB that is installed on this machine, or MariaDB or MySQL of `programs`."""
     with folder("mariadb") as home:
-        server = MariaDB(home)
+        server = MariaDB(home, programs)
         server.install()
 
         def start() -> None:
@@ -89,11 +131,20 @@ def mariadb() -> Iterator[Server]:
             server.kill()
 
 
-class MariaDB:
-    """A server of this machine's MariaDB, its data in a folder of its own."""
+@contextlib.contextmanager
+def newer(name: str) -> Iterator[Server]:
+    """Run a server of a newer Debian: `mysql`, or `mariadb118`."""
+    with mariadb(unpacked(name)) as server:
+        yield server
 
-    def __init__(self, home: Path) -> None:
-        self._mariadbd = program("mariadbd", "MariaDB: apt-get install mariadb-server")
+
+class MariaDB:
+    """A server of MariaDB or MySQL, its data in a folder of its own."""
+
+    def __init__(self, home: Path, programs: Path | None = None) -> None:
+        how_to_get_it = "MariaDB: apt-get install mariadb-server"
+        self._mariadbd = program("mariadbd", how_to_get_it, programs)
+        self._install = program("mariadb-install-db", how_to_get_it, programs)
         self._log = home / "log"
         self._socket = home / "socket"
         user = without_roots_rights("mysql")
@@ -108,10 +159,9 @@ class MariaDB:
 
     def install(self) -> None:
         """Make the system tables."""
-        install = program("mariadb-install-db", "MariaDB: apt-get install mariadb-server")
         subprocess.run(
             [
-                install,
+                self._install,
                 "--no-defaults",
                 *self._data,
                 "--auth-root-authentication-method=normal",
@@ -150,10 +200,24 @@ class MariaDB:
             self._process.wait()
 
 
-def program(name: str, how_to_get_it: str) -> str:
+def unpacked(name: str) -> Path:
+    """The programs of a server of a newer Debian, which are fetched once; see unpack-server."""
+    # Where the server, which gives up root's rights, reaches them as well.
+    caches = Path("/var/cache") if getpass.getuser() == "root" else Path.home() / ".cache"
+    programs = caches / "userharbor-sqlalchemy" / name
+    script = Path(__file__).with_name("unpack-server")
+    try:
+        subprocess.run([script, name, programs], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+        raise NotInstalled(f"{name}: {said[-1]}") from None
+    return programs
+
+
+def program(name: str, how_to_get_it: str, programs: Path | None = None) -> str:
     """The path of a program, which may be one that only root has on its PATH."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    found = shutil.which(name, path=path)
+    found = shutil.which(name, path=str(programs or path))
     if found is None:
         raise NotInstalled(how_to_get_it)
     return found
