@@ -25,6 +25,8 @@ class Backend:
 
     # A serialization failure, a deadlock.
     _DOOMED = frozenset({"40001", "40P01"})
+    # Read-only, as a primary is from the day on that it is a replica.
+    _TAKES_NO_WRITES: frozenset[str | int] = frozenset({"25006"})
 
     def one_statement(
         self, connection: Connection, work: Callable[[Connection], T], *, reads: bool
@@ -79,6 +81,10 @@ class Backend:
     def gave_up(self, error: DBAPIError) -> bool:
         """Whether the transaction of `error` was rolled back in favour of another."""
         return not self.given_up.isdisjoint(error_codes(error))
+
+    def takes_no_writes(self, error: DBAPIError) -> bool:
+        """Whether the server, or the connection, refused to write at all: it had no effect."""
+        return not self._TAKES_NO_WRITES.isdisjoint(error_codes(error))
 
 
 class SQLite(Backend):
@@ -208,21 +214,43 @@ class MySQL(Backend):
 
     # A deadlock, a lock wait that took too long, a stale snapshot. Some drivers have no numbers.
     given_up: frozenset[str | int] = frozenset({1213, 1205, 1020, "40001"})
+    # read_only, at a statement or at COMMIT; tx_read_only; innodb_read_only.
+    _TAKES_NO_WRITES: frozenset[str | int] = frozenset({1290, 1792, 1836, "25006"})
     # "Transaction characteristics can't be changed while a transaction is in progress".
     _HAS_BEGUN = 1568
+
+    def one_statement(
+        self, connection: Connection, work: Callable[[Connection], T], *, reads: bool
+    ) -> T:
+        """Have `work` issue one statement; a level lasts for one transaction, thus for a write."""
+        if not reads:
+            self._set_level(connection, read_committed=False)
+        return super().one_statement(connection, work, reads=reads)
 
     def prepare_transaction(self, connection: Connection) -> None:
         """AUTOCOMMIT may stay: `begin` begins nevertheless, in one message."""
 
     def begin(self, connection: Connection, *, read_committed: bool) -> None:
-        """A transaction that begins with a locking read can do without READ COMMITTED."""
-        if read_committed and isolation_level(connection) != "READ COMMITTED":
-            self._set_level(connection)
+        """A transaction that begins with a locking read needs the level for its locks only."""
+        self._set_level(connection, read_committed=read_committed)
         if self._in_autocommit(connection):
             connection.exec_driver_sql("START TRANSACTION")
 
-    def _set_level(self, connection: Connection) -> None:
-        """For what comes next: what a listener has begun by itself ends, since it has a level."""
+    def _set_level(self, connection: Connection, *, read_committed: bool) -> None:
+        """For what comes next: what a listener has begun by itself ends, since it has a level.
+
+        Above READ COMMITTED, a write keeps locks that it has no use for. On MySQL, those on what
+        is deleted and not purged yet let blocks deadlock; on MariaDB, at SERIALIZABLE only, the
+        snapshot that its first lock opens is older than the lock.
+        """
+        level = isolation_level(connection)
+        if level in (None, "AUTOCOMMIT"):
+            level = connection.default_isolation_level
+        needs_none = {"READ COMMITTED"}
+        if getattr(connection.dialect, "is_mariadb", False) and not read_committed:
+            needs_none.add("REPEATABLE READ")
+        if level in needs_none:
+            return
         set_level = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
         try:
             connection.exec_driver_sql(set_level)

@@ -184,7 +184,7 @@ class Database:
         except StatementError as error:
             if raised_within:
                 raise
-            refusal = redacted(error)
+            refusal = self._refusal(error, self._sessions.bind())
         else:
             return
         raise refusal
@@ -251,11 +251,14 @@ class Database:
                         connection, work, reads=kind is _Work.READ
                     )
             except (StatementError, UnicodeError) as error:
-                refusal = redacted(error)
+                refusal = self._refusal(error, bind)
                 why = None
                 if isinstance(bind, Engine) and isinstance(error, DBAPIError):
-                    if backend_of(bind.dialect).gave_up(error):
+                    backend = backend_of(bind.dialect)
+                    if backend.gave_up(error):
                         why = "the transaction was given up"
+                    elif backend.takes_no_writes(error):
+                        why = "the server takes no writes"
                     elif kind is _Work.READ and error.connection_invalidated and attempt == 1:
                         why = "the connection was dead"
             # Outside the handler: the driver's text, which quotes values, stays out of the chain.
@@ -271,6 +274,15 @@ class Database:
             # A refusal is not waited after: locks may be held.
             if not isinstance(refusal, IntegrityError):
                 time.sleep(random.uniform(0, 0.0025 * 2**attempt))
+
+    def _refusal(self, error: StatementError | UnicodeError, bind: Bind) -> StatementError:
+        """`error` without values of rows. A pool of connections that take no writes is given up.
+
+        They would stay there: to the server, which was the primary once, they are in order.
+        """
+        if isinstance(error, DBAPIError) and backend_of(bind.dialect).takes_no_writes(error):
+            bind.engine.dispose()
+        return redacted(error)
 
     def _in_block(self, block: Block, kind: _Work, work: Callable[[Connection], T]) -> T:
         in_savepoint = kind in (_Work.INSERT, _Work.UNIT)

@@ -26,8 +26,10 @@ def own_transaction(
             backend.take_write_lock(connection, no_op)
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
                 backend.roll_back(connection)
+                if isinstance(error, DBAPIError) and backend.takes_no_writes(error):
+                    connection.invalidate()
                 raise
 
 
