@@ -1,15 +1,17 @@
 """Transactions that two connections give up for each other, for real: alone, and in a block."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Session, sessionmaker
+from userharbor.exceptions import UserHarborError
 
 from support.databases import Database
-from support.faults import deadlock, rival, until_one_waits
+from support.faults import deadlock, rival, until_waiting
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -125,7 +127,7 @@ def test_a_statement_that_can_not_be_serialized_is_done_again(store: Store, db: 
         other.execute(text("UPDATE userharbor_users SET password_hash = 'theirs'"))
 
         def commit() -> None:
-            until_one_waits(db)
+            until_waiting(db)
             other.commit()
 
         thread = threading.Thread(target=commit)
@@ -134,3 +136,63 @@ def test_a_statement_that_can_not_be_serialized_is_done_again(store: Store, db: 
         thread.join()
     assert len(given_up) == 1
     assert store.get_password_hash("jane") == "new"
+
+
+@pytest.mark.backends("mysql")
+@pytest.mark.parametrize("level", [None, "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.set_user_verified("jane"),
+        lambda store: store.set_password_hash("jane", "new"),
+        lambda store: store.add_session(new_token("new")),
+        lambda store: store.set_password_reset(new_token("new")),
+        lambda store: store.remove_all_sessions("jane"),
+        lambda store: store.grant_role_to_user("jane", "admin"),
+        lambda store: store.delete_user("jane"),
+        lambda store: store.create_user(new_user("JANE", email="other@example.org")),
+    ],
+    ids=["verify", "hash", "session", "reset", "sessions", "role", "delete", "create"],
+)
+def test_a_user_who_came_back_lets_no_block_deadlock(
+    store: Store, db: Database, level: str | None, call: Callable[[Store], object]
+) -> None:
+    """While a backup goes on, the record of before is there, and a lock on it is kept.
+
+    By the call, if it is above READ COMMITTED, while it waits for a block. Another block waits
+    for that lock, and so does the first one's next statement, at the other's expense.
+    """
+    store.create_role("admin")
+    single = SQLAlchemyUserStore(
+        sessionmaker(db.engine(**({"isolation_level": level} if level else {})))
+    )
+    errors = []
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except (UserHarborError, KeyError):
+            pass
+        except Exception as error:
+            errors.append(error)
+
+    def in_a_block() -> None:
+        with store.transaction():
+            store.remove_all_sessions("jane")
+
+    with db.engine(isolation_level="REPEATABLE READ").connect() as backup:
+        backup.execute(text("SELECT count(*) FROM userharbor_users"))
+        store.delete_user("jane")
+        store.create_user(new_user())
+        threads = [
+            threading.Thread(target=run, args=(each,)) for each in (lambda: call(single), in_a_block)
+        ]
+        with store.transaction():
+            store.set_password_hash("jane", "one")
+            for number, thread in enumerate(threads, 1):
+                thread.start()
+                until_waiting(db, number)
+            run(lambda: store.set_password_hash("jane", "two"))
+        for thread in threads:
+            thread.join()
+    assert errors == []

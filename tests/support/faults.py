@@ -82,7 +82,7 @@ def deadlock(db: Database, engine: Engine) -> Iterator[list[str]]:
                 threads[0].start()
                 if db.backend == "postgresql":
                     # InnoDB looks for a circle at each wait, whoever closes it.
-                    until_one_waits(db)
+                    until_waiting(db)
 
         event.listen(engine, "after_cursor_execute", let_cross)
         try:
@@ -93,10 +93,14 @@ def deadlock(db: Database, engine: Engine) -> Iterator[list[str]]:
                 thread.join()
 
 
-def until_one_waits(db: Database) -> None:
-    """Wait until a transaction of PostgreSQL's waits for the lock of another."""
-    for _ in range(1000):
-        if db.read("SELECT 1 FROM pg_locks WHERE NOT granted"):
+def until_waiting(db: Database, how_many: int = 1) -> None:
+    """Wait until so many transactions wait for locks of others."""
+    waiting = {
+        "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+        "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    }
+    for _ in range(100):
+        if db.read(waiting[db.backend]) == [(how_many,)]:
             return
-        time.sleep(0.01)
+        time.sleep(0.11)  # InnoDB answers as before to who asks within 0.1 s.
     raise AssertionError("no transaction waits")

@@ -1,0 +1,133 @@
+"""Each writing call in a block, while each other one is made: none fails but by a typed error."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+
+import pytest
+from sqlalchemy.orm import sessionmaker
+from userharbor.exceptions import UserHarborError
+
+from support.databases import Database
+from support.racing import Store
+from support.samples import EXPIRES_AT, new_token, new_user
+from userharbor_sqlalchemy import SQLAlchemyUserStore
+
+pytestmark = pytest.mark.races
+
+Call = Callable[[Store, str, str], object]
+
+# Of a store, what each name ends with, and which of the two calls it is.
+CALLS: dict[str, Call] = {
+    "create_user": lambda store, at, by: store.create_user(new_user(f"bob{at}")),
+    "create_user there": lambda store, at, by: store.create_user(
+        new_user(f"JANE{at}", email=f"{by}{at}@x.org", verification_token_hash=f"v{by}{at}")
+    ),
+    "set_user_verified": lambda store, at, by: store.set_user_verified(f"jane{at}"),
+    "set_password_hash": lambda store, at, by: store.set_password_hash(f"jane{at}", by),
+    "delete_user": lambda store, at, by: store.delete_user(f"jane{at}"),
+    "set_email_verification": lambda store, at, by: store.set_email_verification(
+        new_token(f"v{by}{at}", f"jane{at}")
+    ),
+    "get_email_verification": lambda store, at, by: store.get_email_verification(
+        f"jane{at}-verification"
+    ),
+    "remove_email_verification": lambda store, at, by: store.remove_email_verification(
+        f"jane{at}-verification"
+    ),
+    "add_session": lambda store, at, by: store.add_session(new_token(f"s{by}{at}", f"jane{at}")),
+    "refresh_session": lambda store, at, by: store.refresh_session(f"s{at}", EXPIRES_AT),
+    "remove_session": lambda store, at, by: store.remove_session(f"s{at}"),
+    "remove_all_sessions": lambda store, at, by: store.remove_all_sessions(f"jane{at}"),
+    "remove_other_sessions": lambda store, at, by: store.remove_other_sessions(
+        f"jane{at}", f"s{at}"
+    ),
+    "set_password_reset": lambda store, at, by: store.set_password_reset(
+        new_token(f"r{by}{at}", f"jane{at}")
+    ),
+    "get_password_reset": lambda store, at, by: store.get_password_reset(f"r{at}"),
+    "remove_password_reset": lambda store, at, by: store.remove_password_reset(f"r{at}"),
+    "remove_password_reset_for_user": lambda store, at, by: store.remove_password_reset_for_user(
+        f"jane{at}"
+    ),
+    "create_role": lambda store, at, by: store.create_role(f"new{at}"),
+    "delete_role": lambda store, at, by: store.delete_role(f"b{at}"),
+    "grant_role_to_user": lambda store, at, by: store.grant_role_to_user(f"jane{at}", f"a{at}"),
+    "revoke_role_from_user": lambda store, at, by: store.revoke_role_from_user(
+        f"jane{at}", f"b{at}"
+    ),
+    "create_permission": lambda store, at, by: store.create_permission(f"new{at}"),
+    "delete_permission": lambda store, at, by: store.delete_permission(f"p{at}"),
+    "grant_permission_to_role": lambda store, at, by: store.grant_permission_to_role(
+        f"b{at}", f"p{at}"
+    ),
+    "revoke_permission_from_role": lambda store, at, by: store.revoke_permission_from_role(
+        f"a{at}", f"p{at}"
+    ),
+}
+
+LEVELS = ["default", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "AUTOCOMMIT"]
+
+
+def seed(store: Store, at: str) -> None:
+    """A user with a token of each kind and a role of two, one of which has a permission."""
+    store.create_user(new_user(f"jane{at}"))
+    store.add_session(new_token(f"s{at}", f"jane{at}"))
+    store.set_password_reset(new_token(f"r{at}", f"jane{at}"))
+    store.create_role(f"a{at}")
+    store.create_role(f"b{at}")
+    store.create_permission(f"p{at}")
+    store.grant_permission_to_role(f"a{at}", f"p{at}")
+    store.grant_role_to_user(f"jane{at}", f"b{at}")
+
+
+@pytest.mark.parametrize("first", CALLS)
+@pytest.mark.parametrize("second_in", ["block", "single"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_two_calls_at_once(db: Database, level: str, second_in: str, first: str) -> None:
+    """The block is held open until the other call is through, or for as long as to let it wait.
+
+    One user for each pair, and all pairs at once: those of other users are not in the way either.
+    """
+    alone = db.backend == "sqlite"  # where one writes, all others wait
+    if alone and level not in ("default", "AUTOCOMMIT"):
+        pytest.skip("SQLite has one level for those that write")
+    options = {} if level == "default" else {"isolation_level": level}
+    store = SQLAlchemyUserStore(sessionmaker(db.engine(pool_size=2 * len(CALLS), **options)))
+
+    def run(second: str) -> list[str]:
+        begun, ended = threading.Event(), threading.Event()
+        failed = []
+
+        @contextmanager
+        def noted(which: str) -> Iterator[None]:
+            try:
+                yield
+            except (UserHarborError, KeyError):
+                pass
+            except Exception as error:
+                failed.append(f"{first}, {second}: {which} raised {error!r}")
+
+        def hold() -> None:
+            with noted("first"), store.transaction():
+                CALLS[first](store, names[second], "first")
+                begun.set()
+                ended.wait(0.01 if alone else 0.05)
+            begun.set()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        begun.wait()
+        with noted("second"), store.transaction() if second_in == "block" else nullcontext():
+            CALLS[second](store, names[second], "second")
+        ended.set()
+        holder.join()
+        return failed
+
+    names = {second: f" {number}" for number, second in enumerate(CALLS)}
+    with store.transaction():
+        for name in names.values():
+            seed(store, name)
+    with ThreadPoolExecutor(1 if alone else len(CALLS)) as threads:
+        assert [each for failed in threads.map(run, CALLS) for each in failed] == []
