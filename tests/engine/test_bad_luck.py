@@ -29,6 +29,7 @@ class PowerCut(Exception):
 ACTIONS: dict[str, Callable[[Store], None]] = {
     "create_user": lambda store: store.create_user(new_user("joe")),
     "delete_user": lambda store: store.delete_user("JANE"),
+    "set_user_verified": lambda store: store.set_user_verified("JANE"),
     "set_password_reset": lambda store: store.set_password_reset(new_token("new", "JANE")),
     "delete_role": lambda store: store.delete_role("admin"),
 }
@@ -109,6 +110,29 @@ class _FailingAt:
     def __exit__(self, *_: object) -> None:
         event.remove(self.engine, "before_cursor_execute", self._burn)
         event.remove(self.engine, "commit", self._burn)
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("action", list(ACTIONS))
+def test_a_refused_commit_leaves_no_transaction_behind(db: Database, action: str) -> None:
+    """SQLite refuses it while another reads: the write lock stayed in the pool, the write too."""
+    if db.is_memory:
+        pytest.skip("there are no two connections to a database in memory")
+    engine = db.engine(pool_size=1, max_overflow=0, connect_args={"timeout": 0.05})
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.create_user(new_user())
+    store.create_role("admin")
+    with db.main.connect() as reader:
+        reader.exec_driver_sql("BEGIN")
+        reader.exec_driver_sql("SELECT * FROM userharbor_users").all()
+        with pytest.raises(DBAPIError, match="database is locked"):
+            ACTIONS[action](store)
+        reader.rollback()
+    SQLAlchemyUserStore(sessionmaker(db.main)).create_role("by another connection")
+    store.create_role("by this one")
+    assert db.count("userharbor_roles") == 3
+    assert db.read("SELECT username, verified FROM userharbor_users") == [("jane", 0)]
+    assert db.read("SELECT token_hash FROM userharbor_password_resets") == []
 
 
 def kill_pool(db: Database, engine: Engine) -> None:

@@ -34,7 +34,13 @@ class Backend:
         """Have `work` issue one statement; commit it unless it only reads."""
         result = work(connection)
         if not (reads or is_autocommit(connection)):
-            connection.commit()
+            try:
+                connection.commit()
+            except BaseException:
+                # SQLAlchemy takes it for ended, and would give it back to the pool as it is.
+                with suppress(DBAPIError):
+                    connection.rollback()
+                raise
         return result
 
     def prepare_transaction(self, connection: Connection) -> None:
