@@ -32,8 +32,9 @@ def _scanned_by_mysql(plan: Plan) -> bool:
 _EXPLAINING: dict[str, tuple[str, Callable[[Plan], bool]]] = {
     "sqlite": ("EXPLAIN QUERY PLAN", _scanned_by_sqlite),
     "postgresql": ("EXPLAIN (FORMAT JSON)", _scanned_by_postgresql),
-    "mysql": ("EXPLAIN", _scanned_by_mysql),
+    "mysql": ("EXPLAIN FORMAT=TRADITIONAL", _scanned_by_mysql),
 }
+_EXPLAINING["mariadb"] = _EXPLAINING["mysql"]
 
 
 class Plans:
