@@ -58,9 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen |= {uri: uri for uri in uris}
     if marker := metafunc.definition.get_closest_marker("backends"):
         chosen = {
-            name: url
-            for name, url in chosen.items()
-            if backend_of(make_url(url)) in marker.args
+            name: url for name, url in chosen.items() if backend_of(make_url(url)) in marker.args
         }
     metafunc.parametrize(
         "database", [(url, asked_for) for url in chosen.values()], ids=list(chosen), indirect=True

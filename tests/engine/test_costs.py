@@ -17,45 +17,45 @@ from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 # Statements are those that SQLAlchemy issues. A message is what the driver sends and then waits
 # for: on MariaDB and MySQL also each COMMIT, and a ROLLBACK when a connection is given back, but on
-# an engine in AUTOCOMMIT. `transaction` is a block that spends a password reset.
+# an engine in AUTOCOMMIT (`auto`). `transaction` is a block that spends a password reset.
 COSTS = """
                                statements of                       messages of
-                              sqlite postgresql mariadb mysql  psycopg psycopg2 mariadb mysql autocommit
-create_user                        4          2       2     3        4        4       4     5          4
-get_user_by_username               1          1       1     1        1        2       2     2          1
-get_user_by_email                  1          1       1     1        1        2       2     2          1
-set_user_verified                  1          1       1     2        1        2       3     4          1
-get_password_hash                  1          1       1     1        1        2       2     2          1
-set_password_hash                  1          1       1     2        1        2       3     4          1
-get_email_verification             1          1       1     1        1        2       2     2          1
-set_email_verification             4          3       3     4        5        5       5     6          5
-remove_email_verification          1          1       1     2        1        2       3     4          1
-add_session                        1          1       1     2        1        2       3     4          1
-get_session                        1          1       1     1        1        2       2     2          1
-refresh_session                    1          1       1     2        1        2       3     4          1
-remove_session                     1          1       1     2        1        2       3     4          1
-remove_all_sessions                1          1       1     2        1        2       3     4          1
-set_password_reset                 4          3       3     4        5        5       5     6          5
-get_password_reset                 1          1       1     1        1        2       2     2          1
-remove_password_reset              1          1       1     2        1        2       3     4          1
-remove_password_reset_for_user     1          1       1     2        1        2       3     4          1
-transaction                        5          4       5     5        6        6       7     7          6
-create_role                        3          1       1     2        1        2       3     4          1
-role_exists                        1          1       1     1        1        2       2     2          1
-list_roles                         1          1       1     1        1        2       2     2          1
-create_permission                  3          1       1     2        1        2       3     4          1
-permission_exists                  1          1       1     1        1        2       2     2          1
-list_permissions                   1          1       1     1        1        2       2     2          1
-grant_role_to_user                 1          1       1     2        1        2       3     4          1
-get_user_roles                     1          1       1     1        1        2       2     2          1
-grant_permission_to_role           1          1       1     2        1        2       3     4          1
-get_role_permissions               1          1       1     1        1        2       2     2          1
-get_user_permissions               1          1       1     1        1        2       2     2          1
-revoke_permission_from_role        1          1       1     2        1        2       3     4          1
-revoke_role_from_user              1          1       1     2        1        2       3     4          1
-delete_permission                  3          1       1     2        1        2       3     4          1
-delete_role                        4          1       1     2        1        2       3     4          1
-delete_user                        6          1       1     2        1        2       3     4          1
+                              sqlite postgresql mariadb mysql  psycopg psycopg2 mariadb mysql auto
+create_user                        4          2       2     3        4        4       4     5    4
+get_user_by_username               1          1       1     1        1        2       2     2    1
+get_user_by_email                  1          1       1     1        1        2       2     2    1
+set_user_verified                  1          1       1     2        1        2       3     4    1
+get_password_hash                  1          1       1     1        1        2       2     2    1
+set_password_hash                  1          1       1     2        1        2       3     4    1
+get_email_verification             1          1       1     1        1        2       2     2    1
+set_email_verification             4          3       3     4        5        5       5     6    5
+remove_email_verification          1          1       1     2        1        2       3     4    1
+add_session                        1          1       1     2        1        2       3     4    1
+get_session                        1          1       1     1        1        2       2     2    1
+refresh_session                    1          1       1     2        1        2       3     4    1
+remove_session                     1          1       1     2        1        2       3     4    1
+remove_all_sessions                1          1       1     2        1        2       3     4    1
+set_password_reset                 4          3       3     4        5        5       5     6    5
+get_password_reset                 1          1       1     1        1        2       2     2    1
+remove_password_reset              1          1       1     2        1        2       3     4    1
+remove_password_reset_for_user     1          1       1     2        1        2       3     4    1
+transaction                        5          4       5     5        6        6       7     7    6
+create_role                        3          1       1     2        1        2       3     4    1
+role_exists                        1          1       1     1        1        2       2     2    1
+list_roles                         1          1       1     1        1        2       2     2    1
+create_permission                  3          1       1     2        1        2       3     4    1
+permission_exists                  1          1       1     1        1        2       2     2    1
+list_permissions                   1          1       1     1        1        2       2     2    1
+grant_role_to_user                 1          1       1     2        1        2       3     4    1
+get_user_roles                     1          1       1     1        1        2       2     2    1
+grant_permission_to_role           1          1       1     2        1        2       3     4    1
+get_role_permissions               1          1       1     1        1        2       2     2    1
+get_user_permissions               1          1       1     1        1        2       2     2    1
+revoke_permission_from_role        1          1       1     2        1        2       3     4    1
+revoke_role_from_user              1          1       1     2        1        2       3     4    1
+delete_permission                  3          1       1     2        1        2       3     4    1
+delete_role                        4          1       1     2        1        2       3     4    1
+delete_user                        6          1       1     2        1        2       3     4    1
 """
 STATEMENTS, MESSAGES = slice(0, 4), slice(4, 9)
 
@@ -148,4 +148,4 @@ if tuple(map(int, sqlalchemy.__version__.split(".")[:3])) >= (2, 0, 43):
             skip_autocommit_rollback=True,
             connect_args={"init_command": level},
         )
-        assert found == expected(MESSAGES, "autocommit")
+        assert found == expected(MESSAGES, "auto")

@@ -185,7 +185,8 @@ def test_a_user_who_came_back_lets_no_block_deadlock(
         store.delete_user("jane")
         store.create_user(new_user())
         threads = [
-            threading.Thread(target=run, args=(each,)) for each in (lambda: call(single), in_a_block)
+            threading.Thread(target=run, args=(each,))
+            for each in (lambda: call(single), in_a_block)
         ]
         with store.transaction():
             store.set_password_hash("jane", "one")

@@ -1,7 +1,6 @@
 """A joined transaction that the database, or a statement, has ended: nothing goes on in it."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from sqlalchemy.orm import (
 )
 
 from support.databases import Database
+from support.faults import until_waiting
 from support.invoices import INSERT, Invoice, invoice_table, invoices
 from support.samples import new_token, new_user
 from support.transactions import Abort
@@ -72,6 +72,8 @@ FAILURES: list[Failure] = [
 @pytest.fixture
 def snapshots(db: Database, store: Store) -> Iterator[Callable[[Connection], None]]:
     """What has a transaction of a connection fail where another one was first."""
+    if db.backend == "mysql" and not db.read("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'"):
+        pytest.skip("MySQL gives no transaction up because of its snapshot")
     store.create_user(new_user())
 
     def begin(connection: Connection) -> None:
@@ -217,10 +219,7 @@ def test_a_deadlock_in_a_joined_block_ends_the_session_s_transaction(
         with pytest.raises(DBAPIError), store.transaction(session):
             store.set_password_hash("jane", "mine")
             thread.start()
-            # InnoDB makes this table anew where nobody has read it for a tenth of a second.
-            while not db.read("SELECT 1 FROM information_schema.innodb_lock_waits"):
-                assert thread.is_alive()
-                time.sleep(0.2)
+            until_waiting(db)
             store.set_password_hash("joe", "mine")
         thread.join()
         other.rollback()

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from support.databases import Database
 from support.samples import new_token, new_user
-from support.transactions import Abort, usernames
+from support.transactions import Abort, usernames, without_snapshot_isolation
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
@@ -149,7 +149,7 @@ def test_a_grant_newer_than_the_joined_transaction_is_as_good(db: Database, stor
         return
     store.create_user(new_user())
     store.create_role("admin")
-    with Session(db.main) as session:
+    with Session(db.engine(connect_args=without_snapshot_isolation(db))) as session:
         if db.backend == "mysql":
             session.execute(text("SELECT count(*) FROM userharbor_users"))
         SQLAlchemyUserStore(sessionmaker(db.main)).grant_role_to_user("jane", "admin")

@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from support import old_databases
 from support.databases import Database
+from support.model_stores import add_users
 from support.models import SHAPES, user_table
 from support.samples import EXPIRES_AT, new_token, new_user
 from userharbor_sqlalchemy import Finding, SQLAlchemyUserStore, User
@@ -296,17 +297,11 @@ def test_a_collation_that_folds_keys_does_not_confuse_a_look(fresh: Database) ->
 
 def test_users_without_a_row_in_the_table_of_keys_are_found(fresh: Database) -> None:
     """Until they are synced; two that collide are named together."""
-    model = SHAPES["documented"]()
-    store = SQLAlchemyUserStore(sessionmaker(fresh.main), user_model=model)
+    table = user_table("own_users", MetaData(), mysql_collate="utf8mb4_bin")
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main), user_model=table)
     store.metadata.create_all(fresh.main)
-    names = ("anna", "bob", "carl", "STRASSE", "straße")
-    for number, name in enumerate(names):
-        change(
-            fresh,
-            "INSERT INTO documented_users (username, email, password_hash, verified, display_name)"
-            f" VALUES ('{name}', '{number}@example.org', 'x', true, 'x')",
-        )
-    findings = [finding for finding in lines(store) if finding.startswith("documented_users: ")]
+    add_users(fresh, table, "anna", "bob", "carl", "STRASSE", "straße")
+    findings = [finding for finding in lines(store) if finding.startswith("own_users: ")]
     assert "5 users ('" in findings[0]
     assert "', …) without the right username_key: `sync-username-keys` sets it" in findings[0]
     assert "differ in casing only: 'STRASSE', 'straße'" in findings[1]

@@ -32,6 +32,8 @@ users = Table(
     Column("email", String(320), unique=True),
     Column("password_hash", String(512)),
     Column("verified", Boolean),
+    mysql_collate="utf8mb4_bin",
+    mariadb_collate="utf8mb4_bin",
 )
 engine = create_engine({url!r})
 store = SQLAlchemyUserStore(sessionmaker(engine), user_model=users)

@@ -17,7 +17,7 @@ def test_users_of_the_application_are_found_by_name_and_after_a_sync_in_any_casi
     db: Database,
 ) -> None:
     """And a name that was taken in is not to be taken again."""
-    table = user_table("app_users", MetaData())
+    table = user_table("app_users", MetaData(), mysql_collate="utf8mb4_bin")
     store = store_on(db, table)
     with created(db, store.metadata):
         add_users(db, table, "Jane", "Straße")

@@ -29,6 +29,7 @@ from userharbor.interfaces import UserToken
 from support.databases import Database
 from support.racing import Store
 from support.samples import new_token, new_user
+from support.transactions import without_snapshot_isolation
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 pytestmark = pytest.mark.backends("postgresql", "mysql")
@@ -37,13 +38,9 @@ pytestmark = pytest.mark.backends("postgresql", "mysql")
 @contextmanager
 def snapshot(db: Database) -> Iterator[Session]:
     """A session whose transaction reads what is there now, whatever is committed later."""
-    with Session(db.engine(isolation_level="REPEATABLE READ")) as session:
-        if (
-            db.backend == "mysql"
-            and session.execute(text("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")).all()
-        ):
-            # Where it is on, MariaDB gives a transaction up that locks what its snapshot lacks.
-            session.execute(text("SET innodb_snapshot_isolation = OFF"))
+    arguments = without_snapshot_isolation(db)
+    engine = db.engine(isolation_level="REPEATABLE READ", connect_args=arguments)
+    with Session(engine) as session:
         session.execute(text("SELECT count(*) FROM userharbor_users"))
         yield session
 

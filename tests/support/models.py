@@ -137,6 +137,8 @@ def mapped_by_us() -> Model:
 
 
 def user_table(name: str, metadata: MetaData, *more: SchemaItem, **options: Any) -> Table:
+    """A bare table; its options for MySQL are those for MariaDB, by either of its names."""
+    options |= {key.replace("mysql_", "mariadb_"): value for key, value in options.items()}
     return Table(
         name,
         metadata,

@@ -1,5 +1,7 @@
 """What tests of transactions share: an error of the caller's, a look at the users, a refusal."""
 
+from typing import Any
+
 from support.databases import Database
 
 
@@ -14,3 +16,13 @@ def usernames(db: Database) -> list[str]:
 def refuse(*_: object) -> None:
     """A listener for an engine that may be asked nothing."""
     raise AssertionError("a statement was issued")
+
+
+def without_snapshot_isolation(db: Database) -> dict[str, Any]:
+    """`connect_args` by which a transaction may lock what its snapshot lacks.
+
+    MariaDB, from 11.6 on as it comes, gives such a transaction up (1020).
+    """
+    if db.backend == "mysql" and db.read("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'"):
+        return {"init_command": "SET innodb_snapshot_isolation = OFF"}
+    return {}
