@@ -25,13 +25,17 @@ NEW = {
 """The indexes that a table of 0.7.0 lacks."""
 
 
-def load(database: Database, version: str) -> None:
-    """Fill an empty database with what the old release had stored."""
+def load(database: Database, version: str, collation: str | None = None) -> None:
+    """Fill an empty database with what the old release had stored.
+
+    On MariaDB and MySQL the tables have the collation that the server gives them, or this one.
+    """
     if database.backend == "sqlite":
         shutil.copy(DATA / f"userharbor-{version}.sqlite", str(database.url.database))
         return
     server = "mariadb" if database.backend == "mysql" else database.backend
     dump = (DATA / f"userharbor-{version}.{server}.sql").read_text(encoding="utf-8")
+    dump = dump.replace(" COLLATE=utf8mb4_general_ci", f" COLLATE={collation}" if collation else "")
     with create_engine(database.url, poolclass=NullPool).begin() as connection:
         for statement in dump.rstrip(";\n").split(";\n"):
             connection.exec_driver_sql(statement)
