@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, MetaData, event, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import sessionmaker
 
 from support.databases import Database
 from support.models import user_table
+from support.samples import new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 from userharbor_sqlalchemy.__main__ import main
 
@@ -29,15 +31,51 @@ def on_collations(store: SQLAlchemyUserStore[Any]) -> list[str]:
 def test_a_collation_that_tells_case_and_accents_is_as_good_as_a_binary_one(
     fresh: Database,
 ) -> None:
-    """MySQL and MariaDB name such a one `…_as_cs`."""
+    """Whatever it is called: `…_as_cs`, `…_as_cs_ks`, or `latin1_general_cs`."""
     store = SQLAlchemyUserStore(sessionmaker(fresh.main))
     store.metadata.create_all(fresh.main)
-    column = "ALTER TABLE userharbor_users MODIFY email VARCHAR(320) NOT NULL COLLATE"
-    change(fresh.main, f"{column} utf8mb4_general_ci")
-    assert on_collations(store) == ["userharbor_users.email"]
-    is_mariadb = getattr(fresh.main.dialect, "is_mariadb", False)
-    change(fresh.main, f"{column} utf8mb4_{'uca1400' if is_mariadb else '0900'}_as_cs")
-    assert on_collations(store) == []
+    there = {name for name, *_ in fresh.read("SHOW COLLATION")}
+    exact = {
+        "utf8mb4_0900_as_cs",
+        "utf8mb4_ja_0900_as_cs_ks",
+        "utf8mb4_uca1400_as_cs",
+        "latin1_general_cs",
+        "latin1_bin",
+    }
+    folding = {
+        "utf8mb4_general_ci",
+        "utf8mb4_0900_as_ci",
+        "utf8mb4_uca1400_ai_cs",
+        "latin1_german1_ci",
+    }
+    for collation in (exact | folding) & there:
+        change(
+            fresh.main,
+            "ALTER TABLE userharbor_users MODIFY email VARCHAR(320)"
+            f" CHARACTER SET {collation.partition('_')[0]} COLLATE {collation} NOT NULL",
+        )
+        found = ["userharbor_users.email"] if collation in folding else []
+        assert on_collations(store) == found, collation
+
+
+@pytest.mark.backends("mysql")
+def test_a_collation_that_the_model_does_not_name_is_found(fresh: Database) -> None:
+    """The tables that refer to it can't be made; once the model says it, they can."""
+    collation = "utf8mb4_unicode_520_ci"
+    user_table("app_users", MetaData(), mysql_collate=collation).create(fresh.main)
+    silent = SQLAlchemyUserStore(sessionmaker(fresh.main), user_table("app_users", MetaData()))
+    with pytest.raises(OperationalError, match=r"3780|1005"):
+        silent.metadata.create_all(fresh.main)
+    (found,) = (each for each in silent.check() if each.code == "collation-unsaid")
+    assert (found.table, found.column) == ("app_users", "username")
+    assert collation in found.message
+
+    model = user_table("app_users", MetaData(), mysql_collate=collation)
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main), model)
+    assert "collation-unsaid" not in {each.code for each in store.check()}
+    store.metadata.create_all(fresh.main)
+    store.create_user(new_user())
+    assert "collation-unsaid" not in {each.code for each in silent.check()}
 
 
 @pytest.mark.backends("postgresql", "mysql")

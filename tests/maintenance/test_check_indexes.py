@@ -186,6 +186,8 @@ def test_a_text_of_the_applications_that_has_no_length_is_passed_over(fresh: Dat
         Column("email", Text, unique=True),
         Column("password_hash", String),
         Column("verified", Boolean),
+        mysql_collate="utf8mb4_bin",
+        mariadb_collate="utf8mb4_bin",
     )
     collation = " COLLATE utf8mb4_bin" if fresh.backend == "mysql" else ""
     change(

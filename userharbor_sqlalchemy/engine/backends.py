@@ -249,13 +249,10 @@ class MySQL(Backend):
         is deleted and not purged yet let blocks deadlock; on MariaDB, at SERIALIZABLE only, the
         snapshot that its first lock opens is older than the lock.
         """
-        level = isolation_level(connection)
-        if level in (None, "AUTOCOMMIT"):
-            level = connection.default_isolation_level
         needs_none = {"READ COMMITTED"}
         if getattr(connection.dialect, "is_mariadb", False) and not read_committed:
             needs_none.add("REPEATABLE READ")
-        if level in needs_none:
+        if level_of_transactions(connection) in needs_none:
             return
         set_level = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
         try:
@@ -306,6 +303,12 @@ def isolation_level(connection: Connection) -> str | None:
     return options.get("isolation_level") or getattr(
         connection.dialect, "_on_connect_isolation_level", None
     )
+
+
+def level_of_transactions(connection: Connection) -> str | None:
+    """The level that `connection` or its engine was given, or else the server's default."""
+    level = isolation_level(connection)
+    return connection.default_isolation_level if level in (None, "AUTOCOMMIT") else level
 
 
 def error_codes(error: DBAPIError) -> set[str | int]:

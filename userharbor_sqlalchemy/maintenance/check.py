@@ -28,6 +28,8 @@ def check(database: Database, model: UserModel, users: Users, tables: Tables) ->
             missing = {table: schema.missing(table, wanted[table]) for table in wanted}
             whole = [table for table in wanted if not missing[table]]
             differing = [one for table in whole for one in schema.differing(table, wanted[table])]
+            if not missing[tables.users] and any(missing[each] for each in tables.of_users()):
+                differing += schema.unsaid(model.columns["username"])
             return missing, [*differing, *engine_findings(connection)]
 
     missing, others = database.read(look)

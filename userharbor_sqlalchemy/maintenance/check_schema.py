@@ -7,7 +7,7 @@ from sqlalchemy import Column, Connection, DateTime, String, Table, inspect, tex
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
-from ..engine.backends import is_autocommit, isolation_level
+from ..engine.backends import is_autocommit, level_of_transactions
 from ..schema.user_model import is_unique
 from .findings import Finding
 
@@ -15,6 +15,8 @@ ADD = "a migration adds it (docs/upgrading.md has the steps)"
 
 
 Columns = tuple[str | None, ...]
+
+_MYSQL = ("mysql", "mariadb")
 
 
 class SchemaCheck:
@@ -80,6 +82,34 @@ class SchemaCheck:
                 key,
             )
 
+    def unsaid(self, column: Column[Any]) -> Iterator[Finding]:
+        """The collation of `column` that a table which refers to it does not get by itself."""
+        dialect = self._connection.dialect
+        said = [getattr(column.type.dialect_impl(dialect), "collation", None)]
+        said += [name for name in column.table.kwargs if "coll" in name or "char" in name]
+        if dialect.name not in _MYSQL or any(said):
+            return
+        schema = self._schemas.get(column.table.schema, column.table.schema)
+        found, default = self._connection.execute(
+            text(
+                """
+                SELECT collation_name, default_collation_name FROM information_schema.columns
+                JOIN information_schema.schemata ON schema_name = table_schema
+                WHERE table_schema = coalesce(:schema, database()) AND table_name = :table
+                AND column_name = :column
+                """
+            ),
+            {"schema": schema, "table": column.table.name, "column": column.name},
+        ).one()
+        if found != default:
+            yield Finding(
+                "collation-unsaid",
+                f"its collation is {found}, and the model does not say so: the tables that are"
+                f" missing would get {default}, and no foreign key to it (3780, 1005)",
+                column.table.name,
+                column.name,
+            )
+
     def _indexes(self, table: str, schema: str | None) -> tuple[set[Columns], set[str | None]]:
         """What is unique, and the columns that an index begins with."""
         primary = self._inspector.get_pk_constraint(table, schema)["constrained_columns"]
@@ -120,19 +150,17 @@ def engine_findings(connection: Connection) -> Iterator[Finding]:
             "SQLite enforces no foreign key on this connection, and keeps the rows of a user whom"
             " the application removes: have a `connect` listener send PRAGMA foreign_keys = ON",
         )
-    if connection.dialect.name not in ("mysql", "mariadb"):
+    if connection.dialect.name not in _MYSQL:
         return
     cure = None
     if is_autocommit(connection):
         # SQLAlchemy has it from 2.0.43 on.
         if not getattr(connection.dialect, "skip_autocommit_rollback", False):
             cure = "skip_autocommit_rollback=True saves a message a call"
-    elif isolation_level(connection) != "READ COMMITTED":
+    elif level_of_transactions(connection) != "READ COMMITTED":
         cure = 'isolation_level="READ COMMITTED" saves a message each'
     if cure is not None:
-        yield Finding(
-            "costly-transactions", f"transaction() costs more than its statements: {cure}"
-        )
+        yield Finding("costly-transactions", f"transactions cost more than they must: {cure}")
 
 
 def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
@@ -148,11 +176,6 @@ def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
 
 # What tells the columns of a table whose collation, or type, takes "a" for "A" or "á".
 _FOLDING = {
-    "mysql": """
-        SELECT column_name FROM information_schema.columns
-        WHERE table_schema = coalesce(:schema, database()) AND table_name = :table
-        AND right(collation_name, 4) <> '_bin' AND right(collation_name, 6) <> '_as_cs'
-    """,
     "postgresql": """
         SELECT column_name FROM information_schema.columns
         LEFT JOIN pg_collation ON collname = collation_name
@@ -165,15 +188,32 @@ _FOLDING = {
         WHERE part.name IS NOT NULL AND part.coll <> 'BINARY' AND list."unique"
     """,
 }
-_FOLDING["mariadb"] = _FOLDING["mysql"]
+_COLLATIONS = """
+    SELECT column_name, character_set_name, collation_name FROM information_schema.columns
+    WHERE table_schema = coalesce(:schema, database()) AND table_name = :table
+    AND collation_name IS NOT NULL
+"""
 
 
 def _folding_columns(connection: Connection, table: str, schema: str | None) -> set[str]:
     """The columns of `table` that take texts for one that differ in case or accent."""
+    where = {"table": table, "schema": schema}
+    if connection.dialect.name in _MYSQL:
+        columns = connection.execute(text(_COLLATIONS), where).all()
+        return {name for name, *collation in columns if _folds(connection, *collation)}
     query = _FOLDING.get(connection.dialect.name)
     if query is None:
         return set()
-    return set(connection.scalars(text(query), {"table": table, "schema": schema}))
+    return set(connection.scalars(text(query), where))
+
+
+def _folds(connection: Connection, charset: str, collation: str) -> bool:
+    """What the names of MySQL's and MariaDB's collations do not tell everywhere."""
+    small, capital, accented = (
+        f"CONVERT(_utf8mb4 X'{letter.encode().hex()}' USING {charset})" for letter in "aAá"
+    )
+    query = f"SELECT {small} COLLATE {collation} IN ({capital}, {accented})"
+    return bool(connection.scalar(text(query)))
 
 
 def _unique_columns(

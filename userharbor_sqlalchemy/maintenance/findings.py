@@ -9,6 +9,7 @@ FindingCode = Literal[
     "column-differs",
     "not-unique",
     "folding-collation",
+    "collation-unsaid",
     "index-missing",
     "foreign-key-missing",
     "key-missing",
