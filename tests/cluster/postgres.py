@@ -29,15 +29,14 @@ class Pair:
 
 
 @contextlib.contextmanager
-def streaming() -> Iterator[Pair]:
+def streaming(synchronous_commit: str = "local") -> Iterator[Pair]:
     """Run a primary and a replica.
 
-    A commit waits for the replica where `synchronous_commit` is set to `remote_apply`; by
-    default it does not.
+    A commit waits for the replica where `synchronous_commit` says so; by default it does not.
     """
     with contextlib.ExitStack() as stack:
         settings = {
-            "synchronous_commit": "local",
+            "synchronous_commit": synchronous_commit,
             "synchronous_standby_names": "*",
             "shared_preload_libraries": STATISTICS,
         }
@@ -57,8 +56,11 @@ def streaming() -> Iterator[Pair]:
         )
         # The backup brings the mark of the primary's socket along.
         (data / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
-        replica = postgres.get_server(data, cleanup_mode="stop")
-        stack.callback(replica.cleanup)
+        replica = postgres.get_server(data, cleanup_mode=None)
+        stack.callback(servers.stop_postgresql, replica)
+        # Once promoted, it has no replica to wait for.
+        replica.psql("ALTER SYSTEM RESET synchronous_standby_names")
+        replica.psql("SELECT pg_reload_conf()")
         yield Pair(_with_psycopg(primary.url), _with_psycopg(make_url(replica.get_uri())))
 
 

@@ -4,7 +4,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
@@ -20,9 +20,7 @@ class Proxy(ThreadingTCPServer):
 
     def __init__(self, url: URL) -> None:
         super().__init__(("127.0.0.1", 0), _Relay)
-        folder = url.query.get("host")
-        self._socket_file = f"{folder}/.s.PGSQL.{url.port or 5432}" if folder else None
-        self._address = (url.host or "127.0.0.1", url.port or 0)
+        self.point_to(url)
         self.url = url.set(host="127.0.0.1", port=self.server_address[1], query={})
         """Where a client connects to."""
         self.messages = 0
@@ -30,21 +28,31 @@ class Proxy(ThreadingTCPServer):
         self.round_trip = 0.0
         """Seconds that a message and its answer are under way."""
 
+    def point_to(self, url: URL) -> None:
+        """Relay to the server of `url` from now on; connections that there are stay where they are."""
+        self._server = url
+
     def connect(self) -> socket.socket:
         """A connection to the server."""
-        if self._socket_file is None:
-            server = socket.create_connection(self._address)
+        url = self._server
+        folder = url.query.get("host")
+        if folder is None:
+            server = socket.create_connection((url.host or "127.0.0.1", url.port or 0))
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self._socket_file)
+            server.connect(f"{folder}/.s.PGSQL.{url.port or 5432}")
         return server
 
 
 class _Relay(BaseRequestHandler):
-    """One connection of a client's."""
+    """One connection of a client's, which is lost with the server."""
 
     def handle(self) -> None:
+        with suppress(ConnectionError):
+            self._relay()
+
+    def _relay(self) -> None:
         proxy, client = self.server, self.request
         assert isinstance(proxy, Proxy)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

