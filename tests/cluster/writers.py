@@ -23,8 +23,6 @@ REFUSED = "refused by a read-only server"
 NOT_CONNECTED = "no connection to be had"
 UNKNOWN = "outcome unknown"
 
-# By the driver's class, or by number.
-_READ_ONLY = {"ReadOnlySqlTransaction", 1290, 1836}
 _STORED = {
     "session": (
         "SELECT token_hash AS name, expires_at > '2030-06-01' AS value FROM userharbor_sessions"
@@ -95,6 +93,13 @@ class Writers:
         return f"{len(times)} writes, at most {outage:.2f} s without one; {dict(self.errors)}"
 
     def _write_until(self, enough: threading.Event, name: str) -> None:
+        for count in itertools.count():
+            for fact, value, call in self._calls(name, f"{name}-{count}"):
+                if enough.is_set():
+                    return
+                self._write(name, fact, value, call)
+
+    def _calls(self, name: str, token: str) -> Iterator[tuple[Fact, object, Callable[[], object]]]:
         store = self._store
 
         def block() -> None:
@@ -102,18 +107,10 @@ class Writers:
                 store.add_session(new_token(f"{token}-block", name))
                 store.refresh_session(f"{token}-block", LATER)
 
-        for count in itertools.count():
-            token = f"{name}-{count}"
-            calls: dict[Fact, tuple[object, Callable[[], object]]] = {
-                ("session", token): (False, lambda: store.add_session(new_token(token, name))),
-                ("password", name): (token, lambda: store.set_password_hash(name, token)),
-                ("reset", name): (token, lambda: store.set_password_reset(new_token(token, name))),
-                ("session", f"{token}-block"): (True, block),
-            }
-            for fact, (value, call) in calls.items():
-                if enough.is_set():
-                    return
-                self._write(name, fact, value, call)
+        yield ("session", token), False, lambda: store.add_session(new_token(token, name))
+        yield ("password", name), token, lambda: store.set_password_hash(name, token)
+        yield ("reset", name), token, lambda: store.set_password_reset(new_token(token, name))
+        yield ("session", f"{token}-block"), True, block
 
     def _write(self, name: str, fact: Fact, value: object, call: Callable[[], object]) -> None:
         self._call.connected = True
@@ -136,6 +133,11 @@ class Writers:
     def _outcome(self, error: DBAPIError) -> str:
         if not self._call.connected:
             return NOT_CONNECTED
-        assert error.orig is not None
-        names = {type(error.orig).__name__, *error.orig.args[:1]}
-        return REFUSED if names & _READ_ONLY else UNKNOWN
+        return REFUSED if is_refusal(error) else UNKNOWN
+
+
+def is_refusal(error: DBAPIError) -> bool:
+    """Whether a server took no writes: by the class of the driver's error, or its number."""
+    assert error.orig is not None
+    names = {type(error.orig).__name__, *error.orig.args[:1]}
+    return not names.isdisjoint({"ReadOnlySqlTransaction", 1290, 1836})

@@ -29,7 +29,7 @@ class Proxy(ThreadingTCPServer):
         """Seconds that a message and its answer are under way."""
 
     def point_to(self, url: URL) -> None:
-        """Relay to the server of `url` from now on; connections that there are stay where they are."""
+        """Relay what connects from now on to the server of `url`."""
         self._server = url
 
     def connect(self) -> socket.socket:
@@ -41,7 +41,11 @@ class Proxy(ThreadingTCPServer):
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             server = socket.socket(socket.AF_UNIX)
-            server.connect(f"{folder}/.s.PGSQL.{url.port or 5432}")
+            try:
+                server.connect(f"{folder}/.s.PGSQL.{url.port or 5432}")
+            except OSError:
+                server.close()
+                raise
         return server
 
 
@@ -49,7 +53,7 @@ class _Relay(BaseRequestHandler):
     """One connection of a client's, which is lost with the server."""
 
     def handle(self) -> None:
-        with suppress(ConnectionError):
+        with suppress(OSError):
             self._relay()
 
     def _relay(self) -> None:
