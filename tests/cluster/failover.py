@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -98,49 +99,85 @@ def restarted_postgresql() -> Iterator[Failover]:
         yield Failover(proxy.url, kill, restart_as_replica, promote, ask_primary, ask_replica)
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What replication is called; the rest is the same on MariaDB and MySQL."""
+
+    source: str
+    begin: str
+    position: str
+    read_only: str
+    semi_synchronous: Sequence[str]
+    semi_synchronous_replica: Sequence[str]
+
+
+_MARIADB = _Words(
+    source="Master",
+    begin="CHANGE MASTER TO",
+    position="SHOW BINLOG STATUS",
+    read_only="read_only",
+    semi_synchronous=[
+        "SET GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC",
+        "SET GLOBAL rpl_semi_sync_master_enabled = 1",
+    ],
+    semi_synchronous_replica=["SET GLOBAL rpl_semi_sync_slave_enabled = 1"],
+)
+_MYSQL = _Words(
+    source="Source",
+    begin="CHANGE REPLICATION SOURCE TO",
+    position="SHOW BINARY LOG STATUS",
+    read_only="super_read_only",
+    semi_synchronous=[
+        "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+        "SET GLOBAL rpl_semi_sync_source_enabled = 1",
+    ],
+    semi_synchronous_replica=[
+        "INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'",
+        "SET GLOBAL rpl_semi_sync_replica_enabled = 1",
+    ],
+)
+
+
 @contextlib.contextmanager
-def mariadb(driver: str) -> Iterator[Failover]:
-    """The MariaDB or MySQL that is installed, behind an address that is pointed elsewhere.
+def mariadb(programs: Path | None = None) -> Iterator[Failover]:
+    """The MariaDB that is installed, or the server of `programs`, behind one address.
 
     The application's user may not write where a server is read-only, as root may.
     """
     with contextlib.ExitStack() as stack:
         primary, replica = (
-            servers.MariaDB(stack.enter_context(servers.folder(name)))
+            servers.MariaDB(stack.enter_context(servers.folder(name)), programs)
             for name in ("primary", "replica")
         )
-        for number, server in enumerate((primary, replica), 1):
-            server.install()
+        for server in (primary, replica):
             stack.callback(server.kill)
+
+        def start(server: servers.MariaDB) -> None:
+            server.install()
             server.start(
-                f"--server-id={number}",
+                f"--server-id={server.url.port}",
                 "--log-bin=log",
                 "--binlog-format=ROW",
                 "--innodb-flush-log-at-trx-commit=2",
             )
+
+        with ThreadPoolExecutor() as both:
+            list(both.map(start, (primary, replica)))
         ask_primary, ask_replica = asking(primary.url), asking(replica.url)
         (version,) = ask_primary("SELECT version() AS it")
-        if "MariaDB" in version["it"]:
-            source, begin = "Master", "CHANGE MASTER TO"
-            position = "SHOW BINLOG STATUS"
-            ask_primary("SET GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC")
-            ask_primary("SET GLOBAL rpl_semi_sync_master_enabled = 1")
-            ask_replica("SET GLOBAL rpl_semi_sync_slave_enabled = 1")
-        else:
-            source, begin, position = (
-                "Source",
-                "CHANGE REPLICATION SOURCE TO",
-                "SHOW BINARY LOG STATUS",
-            )
-            ask_primary("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
-            ask_replica("INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'")
-            ask_primary("SET GLOBAL rpl_semi_sync_source_enabled = 1")
-            ask_replica("SET GLOBAL rpl_semi_sync_replica_enabled = 1")
-        (start,) = ask_primary(position)
+        words = _MARIADB if "MariaDB" in version["it"] else _MYSQL
+        for ask, statements in (
+            (ask_primary, words.semi_synchronous),
+            (ask_replica, words.semi_synchronous_replica),
+        ):
+            for statement in statements:
+                ask(statement)
+        source = words.source
+        (begin,) = ask_primary(words.position)
         ask_replica(
-            f"{begin} {source}_HOST = '127.0.0.1', {source}_PORT = {primary.url.port},"
-            f" {source}_USER = 'root', {source}_LOG_FILE = '{start['File']}',"
-            f" {source}_LOG_POS = {start['Position']}"
+            f"{words.begin} {source}_HOST = '127.0.0.1', {source}_PORT = {primary.url.port},"
+            f" {source}_USER = 'root', {source}_LOG_FILE = '{begin['File']}',"
+            f" {source}_LOG_POS = {begin['Position']}"
         )
         ask_replica("START REPLICA")
         clients = f"SHOW STATUS LIKE 'Rpl_semi_sync_{source}_clients'"
@@ -151,8 +188,8 @@ def mariadb(driver: str) -> Iterator[Failover]:
         proxy = stack.enter_context(proxy_of(primary.url))
 
         def make_read_only() -> None:
-            ask_primary("SET GLOBAL read_only = 1")
-            (written,) = ask_primary(position)
+            ask_primary(f"SET GLOBAL {words.read_only} = 1")
+            (written,) = ask_primary(words.position)
             read = f"Read_{source}_Log_Pos"
             _until(lambda: ask_replica("SHOW REPLICA STATUS")[0][read] == written["Position"])
 
@@ -167,7 +204,7 @@ def mariadb(driver: str) -> Iterator[Failover]:
                 ask_replica(statement)
             proxy.point_to(replica.url)
 
-        url = proxy.url.set(drivername=f"mysql+{driver}", username="application")
+        url = proxy.url.set(username="application")
         yield Failover(url, primary.kill, make_read_only, promote, ask_primary, ask_replica)
 
 
