@@ -7,15 +7,17 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.orm import sessionmaker
 
 from support.racing import Store
+from support.servers import unpacked
 from userharbor_sqlalchemy import SQLAlchemyUserStore, metadata
 
 from . import galera, postgres
 
 
-@pytest.fixture(scope="session")
-def nodes() -> Iterator[list[galera.Node]]:
-    """A Galera cluster of three nodes."""
-    with galera.cluster() as nodes:
+@pytest.fixture(scope="session", params=["installed", "galera118"])
+def nodes(request: pytest.FixtureRequest) -> Iterator[list[galera.Node]]:
+    """A Galera cluster of three nodes, of the MariaDB that is installed and of 11.8."""
+    programs = None if request.param == "installed" else unpacked(request.param)
+    with galera.cluster(programs) as nodes:
         yield nodes
 
 

@@ -15,10 +15,10 @@ from support import servers
 class Node:
     """One server of a cluster."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(self, home: Path, name: str, programs: Path | None) -> None:
         home.mkdir()
         self.name = name
-        self._server = servers.MariaDB(home)
+        self._server = servers.MariaDB(home, programs)
         self.url: URL = self._server.url
         self.address = f"127.0.0.1:{servers.free_port()}"
         self._options = [
@@ -29,7 +29,7 @@ class Node:
             "--innodb-buffer-pool-size=64M",
             "--innodb-log-file-size=16M",
             "--wsrep-on=ON",
-            f"--wsrep-provider={_provider()}",
+            f"--wsrep-provider={_provider(programs)}",
             "--wsrep-cluster-name=throwaway",
             f"--wsrep-node-name={name}",
             f"--wsrep-node-address={self.address}",
@@ -59,7 +59,12 @@ class Node:
         # The node refuses what SQLAlchemy asks of a new connection.
         driver: Any = create_engine(self.url).dialect.loaded_dbapi
         connection = driver.connect(host=self.url.host, port=self.url.port, user=self.url.username)
-        connection.cursor().execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
+        cursor = connection.cursor()
+        # From 11 on, each of the provider's options is a variable of the server's.
+        if cursor.execute("SHOW VARIABLES LIKE 'wsrep_provider_pc_bootstrap'"):
+            cursor.execute("SET GLOBAL wsrep_provider_pc_bootstrap = ON")
+        else:
+            cursor.execute("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
         connection.close()
         self._wait_until_synced()
 
@@ -87,10 +92,13 @@ class Node:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[list[Node]]:
-    """Run three nodes, which all have the database `test`."""
+def cluster(programs: Path | None = None) -> Iterator[list[Node]]:
+    """Run three nodes, of the MariaDB that is installed or of `programs`.
+
+    All have the database `test`.
+    """
     with servers.folder("galera") as home, contextlib.ExitStack() as started:
-        nodes = [Node(home / name, name) for name in ("one", "two", "three")]
+        nodes = [Node(home / name, name, programs) for name in ("one", "two", "three")]
         first, second, third = nodes
         for node in nodes:
             started.callback(node.kill)
@@ -101,8 +109,8 @@ def cluster() -> Iterator[list[Node]]:
         yield nodes
 
 
-def _provider() -> Path:
-    library = Path("/usr/lib/galera/libgalera_smm.so")
+def _provider(programs: Path | None) -> Path:
+    library = (programs or Path("/usr/lib/galera")) / "libgalera_smm.so"
     if not library.exists():
         raise servers.NotInstalled("Galera: apt-get install galera-4 rsync")
     return library

@@ -161,6 +161,8 @@ class MariaDB:
         data.mkdir()
         for each in (home, data):
             shutil.chown(each, user)
+        # A node of a cluster runs scripts that come with it.
+        self._path = os.pathsep.join([*([str(programs)] if programs else []), os.environ["PATH"]])
         # In a tmpdir that servers share, one that starts may remove another's temporary files.
         self._data = [f"--datadir={data}", f"--tmpdir={home}", f"--user={user}"]
         self._process: subprocess.Popen[bytes] | None = None
@@ -199,6 +201,7 @@ class MariaDB:
                 ],
                 stdout=log,
                 stderr=log,
+                env=os.environ | {"PATH": self._path},
             )
         _wait_for(self.url.set(database=""), self._process, self._log)
 
