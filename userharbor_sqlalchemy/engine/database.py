@@ -15,6 +15,7 @@ from sqlalchemy import (
     Delete,
     Engine,
     Executable,
+    Pool,
     Row,
     Select,
 )
@@ -184,7 +185,8 @@ class Database:
         except StatementError as error:
             if raised_within:
                 raise
-            refusal = self._refusal(error, self._sessions.bind())
+            engine = self._sessions.bind().engine
+            refusal = _refusal(error, engine, engine.pool)
         else:
             return
         raise refusal
@@ -237,6 +239,7 @@ class Database:
         block = self._block()
         while True:
             bind = block.connection if block else self._sessions.bind(reads=kind is _Work.READ)
+            pool = bind.engine.pool
             try:
                 if block is not None:
                     return self._in_block(block, kind, work)
@@ -251,7 +254,7 @@ class Database:
                         connection, work, reads=kind is _Work.READ
                     )
             except (StatementError, UnicodeError) as error:
-                refusal = self._refusal(error, bind)
+                refusal = _refusal(error, bind.engine, pool)
                 why = None
                 if isinstance(bind, Engine) and isinstance(error, DBAPIError):
                     backend = backend_of(bind.dialect)
@@ -274,15 +277,6 @@ class Database:
             # A refusal is not waited after: locks may be held.
             if not isinstance(refusal, IntegrityError):
                 time.sleep(random.uniform(0, 0.0025 * 2**attempt))
-
-    def _refusal(self, error: StatementError | UnicodeError, bind: Bind) -> StatementError:
-        """`error` without values of rows. A pool of connections that take no writes is given up.
-
-        They would stay there: to the server, which was the primary once, they are in order.
-        """
-        if isinstance(error, DBAPIError) and backend_of(bind.dialect).takes_no_writes(error):
-            bind.engine.dispose()
-        return redacted(error)
 
     def _in_block(self, block: Block, kind: _Work, work: Callable[[Connection], T]) -> T:
         in_savepoint = kind in (_Work.INSERT, _Work.UNIT)
@@ -351,6 +345,19 @@ def check_size(name: str, size: int) -> None:
     """`ValueError` for a `size` of pages, the argument `name`, that is not from 1 to 10,000."""
     if not (isinstance(size, int) and 1 <= size <= LARGEST_PAGE):
         raise ValueError(f"{name}={size} is not from 1 to {LARGEST_PAGE}")
+
+
+def _refusal(error: StatementError | UnicodeError, engine: Engine, pool: Pool) -> StatementError:
+    """`error` without values of rows. A `pool` of connections that take no writes is given up.
+
+    They would stay there: to the server, which was the primary once, they are in order.
+    """
+    if isinstance(error, DBAPIError) and backend_of(engine.dialect).takes_no_writes(error):
+        # Unless another thread has done so; the refused connection has gone back to the old one.
+        if engine.pool is pool:
+            engine.dispose(close=False)
+        pool.dispose()
+    return redacted(error)
 
 
 def _rowcount(result: CursorResult[Any]) -> int:
