@@ -232,7 +232,7 @@ def _data(ask: Ask) -> Path:
 
 
 def _until(it_is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 30
     while not it_is_so():
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -64,13 +64,13 @@ class Writers:
         finally:
             enough.set()
             for thread in threads:
-                thread.join(timeout=15)
+                thread.join(timeout=30)
         assert not any(thread.is_alive() for thread in threads), f"a writer hangs: {self}"
 
     def go_on(self) -> None:
         """Wait until each of them has written some more; fail if one does not."""
         goals = {name: len(times) + 20 for name, times in self._acknowledged.items()}
-        until = time.monotonic() + 15
+        until = time.monotonic() + 30
         while any(len(self._acknowledged[name]) < goal for name, goal in goals.items()):
             assert time.monotonic() < until, f"a writer does not go on: {self}"
             time.sleep(0.01)
