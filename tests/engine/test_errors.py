@@ -1,8 +1,7 @@
 """Refusals: of which class they are, and that they give no value away."""
 
 import pickle
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import MetaData
@@ -22,35 +21,10 @@ from userharbor.interfaces import CreateUserRequest, UserToken
 
 from support.databases import Database
 from support.samples import EXPIRES_AT, new_token, new_user
+from support.secrets import EMAIL, HASH, TOKEN, assert_gives_nothing_away, secret_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
-
-HASH = "argon2id-5up3r-53cr3t"
-TOKEN = "7f83b1657ff1fc53b92dc18148a1d65d"
-EMAIL = "very.private+tag@example.org"
-SECRETS = (HASH, TOKEN, EMAIL)
-
-
-def secret_user(username: str = "secretive") -> CreateUserRequest:
-    return CreateUserRequest(username, EMAIL, HASH, TOKEN, EXPIRES_AT)
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """`error`, its causes and contexts, and the driver's exceptions below them."""
-    if error is not None:
-        yield error
-        yield from chain(error.__cause__)
-        yield from chain(error.__context__)
-        yield from chain(getattr(error, "orig", None))
-
-
-def assert_gives_nothing_away(error: BaseException) -> None:
-    said = "".join(traceback.format_exception_only(error))
-    for link in chain(error):
-        said += f"{link} {link!r} {link.args!r} {getattr(link, 'params', None)!r}"
-        said += str(getattr(getattr(link, "diag", None), "message_detail", ""))
-    assert [secret for secret in SECRETS if secret in said] == []
 
 
 @pytest.mark.parametrize(

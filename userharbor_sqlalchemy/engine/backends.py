@@ -23,6 +23,15 @@ class Backend:
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
     """The codes of an error after which the transaction is rolled back whole: try it again."""
 
+    known: str = ""
+    """The codes of which it is known whether their texts quote values; a pattern, as `quoting`."""
+
+    quoting: str = ""
+    """The codes whose texts quote values, between quotation marks."""
+
+    raised: str = ""
+    """The codes of a trigger's or function's own texts, which say anything."""
+
     # A serialization failure, a deadlock.
     _DOOMED = frozenset({"40001", "40P01"})
     # Read-only, as a primary is from the day on that it is a replica.
@@ -99,6 +108,8 @@ class SQLite(Backend):
     enforces_foreign_keys: bool = False
     # Python 3.10 has no code for it.
     given_up: frozenset[str | int] = frozenset({"database is locked"})
+    known: str = "(?s:.+)"
+    raised: str = "'SQLITE_CONSTRAINT_TRIGGER'"
 
     def prepare_transaction(self, connection: Connection) -> None:
         """Leave AUTOCOMMIT, where SQLAlchemy would commit each statement."""
@@ -134,6 +145,12 @@ class SQLite(Backend):
 
 class PostgreSQL(Backend):
     """A single statement commits by itself, in one round trip of three; a level costs nothing."""
+
+    # SQLSTATEs. A data exception; RAISE and ASSERT, whichever code they are given; what is written
+    # in another language.
+    known: str = "'[0-9A-Z]{5}'"
+    quoting: str = "'22...'"
+    raised: str = "'(P000[14]|exec_stmt_raise|3[89]...)'"
 
     # libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
     _IN_TRANSACTION = (2, 3)
@@ -222,6 +239,14 @@ class MySQL(Backend):
     given_up: frozenset[str | int] = frozenset({1213, 1205, 1020, "40001"})
     # read_only, at a statement or at COMMIT; tx_read_only; innodb_read_only.
     _TAKES_NO_WRITES: frozenset[str | int] = frozenset({1290, 1792, 1836, "25006"})
+    # The server's and the client's. Duplicates, texts that are no numbers or times, that another
+    # character set does not have, or near which SQL is wrong. A SIGNAL, whose number is anything.
+    known: str = "[1-6][0-9]{3}"
+    quoting: str = (
+        "1062|1064|1292|1300|1366|1367|1411|1470|1525|1557|1569|1586|1690|1761|1762"
+        "|191[678]|1977|3854"
+    )
+    raised: str = "1526|164[2345]|-?[0-9]{5}|'45000'"
     # "Transaction characteristics can't be changed while a transaction is in progress".
     _HAS_BEGUN = 1568
 
@@ -311,11 +336,22 @@ def level_of_transactions(connection: Connection) -> str | None:
     return connection.default_isolation_level if level in (None, "AUTOCOMMIT") else level
 
 
+CODES = ("sqlstate", "pgcode", "errno", "sqlite_errorcode", "sqlite_errorname")
+"""Attributes of the drivers' errors."""
+
+
 def error_codes(error: DBAPIError) -> set[str | int]:
-    """How the database names what went wrong: by an SQLSTATE, a number or, on SQLite, a text."""
-    orig = error.orig
-    codes = [getattr(orig, name, None) for name in ("sqlstate", "pgcode", "errno")]
-    codes += orig.args[:1] if orig is not None else ()
+    """How the database names what went wrong: by an SQLSTATE, a number or, on SQLite, a text.
+
+    And where PostgreSQL's source raised it: a function may give its error any SQLSTATE.
+    """
+    orig: Any = error.orig
+    said = orig.args[0] if orig.args else None
+    report = said if isinstance(said, dict) else {}  # pg8000's
+    codes = [getattr(orig, name, None) for name in CODES]
+    codes += [said, report.get("C"), report.get("R")]
+    codes.append(getattr(getattr(orig, "diag", None), "source_function", None))
+    codes.append(getattr(orig.__cause__, "server_source_function", None))  # asyncpg's
     return {code for code in codes if isinstance(code, (str, int))}
 
 

@@ -185,8 +185,8 @@ class Database:
         except StatementError as error:
             if raised_within:
                 raise
-            engine = self._sessions.bind().engine
-            refusal = _refusal(error, engine, engine.pool)
+            bind = joined if isinstance(joined, Connection) else self._sessions.bind(of=joined)
+            refusal = _refusal(error, bind.engine, bind.engine.pool)
         else:
             return
         raise refusal
@@ -357,7 +357,7 @@ def _refusal(error: StatementError | UnicodeError, engine: Engine, pool: Pool) -
         if engine.pool is pool:
             engine.dispose(close=False)
         pool.dispose()
-    return redacted(error)
+    return redacted(error, engine.dialect)
 
 
 def _rowcount(result: CursorResult[Any]) -> int:

@@ -1,15 +1,17 @@
 """Errors of the database, without the values of rows that its driver quotes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
+from sqlalchemy import Dialect
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from .backends import error_codes
+from .backends import CODES, backend_of, error_codes
 
 
-def redacted(error: StatementError | UnicodeError) -> StatementError:
+def redacted(error: StatementError | UnicodeError, dialect: Dialect) -> StatementError:
     """`error` anew, of the same class, with no value of a row in its text, parameters or `orig`.
 
     `hide_parameters` does not do it: the driver's own text quotes values.
@@ -17,12 +19,11 @@ def redacted(error: StatementError | UnicodeError) -> StatementError:
     if isinstance(error, UnicodeError):
         return StatementError("a value is not in the connection's character set", None, None, None)
     if not isinstance(error, DBAPIError):
-        return StatementError(WITHHELD, error.statement, None, None, hide_parameters=True)
+        return StatementError(WITHHELD, error.statement, None, None)
     anew = type(error)(
         error.statement,
         None,
-        _driver_error(error.orig, error.params),
-        hide_parameters=True,
+        _driver_error(error, dialect),
         connection_invalidated=error.connection_invalidated,
         code=error.code,
     )
@@ -39,70 +40,59 @@ _LOCK_WAITS = {"55P03", 1205, "database is locked"}
 
 WITHHELD = "the text is withheld, it may quote values"
 
-# What databases and drivers say that quotes no value. Any other text may, and so may that which
-# a trigger raises.
-_QUOTES_NO_VALUE = re.compile(
-    r"""
-    no\ such\ (table|column):\ [\w.]+ | table\ [\w.]+\ has\ no\ column\ named\ \w+
-    | (UNIQUE|NOT\ NULL|CHECK|FOREIGN\ KEY)\ constraint\ failed(:\ [\w.,\ ]+)?
-    | database(\ table|\ schema)?\ is\ locked | unable\ to\ open\ database\ file
-    | attempt\ to\ write\ a\ readonly\ database | disk\ I/O\ error | database\ or\ disk\ is\ full
-    | (relation|column|schema)\ [\w."]+(\ of\ relation\ [\w."]+)?\ does\ not\ exist
-    | duplicate\ key\ value\ violates\ unique\ constraint\ "[^"]+"
-    | null\ value\ in\ column\ "[^"]+"(\ of\ relation\ "[^"]+")?\ violates\ not-null\ constraint
-    | insert\ or\ update\ on\ table\ "[^"]+"\ violates\ foreign\ key\ constraint\ "[^"]+"
-    | permission\ denied\ for\ (table|relation|schema)\ \w+ | deadlock\ detected
-    | could\ not\ serialize\ access\ due\ to\ [\w\ /]+ | current\ transaction\ is\ aborted,.*
-    | canceling\ statement\ due\ to\ [\w\ ]+ | terminating\ connection\ due\ to\ [\w\ ]+
-    | (consuming\ input\ failed:\ )?server\ closed\ the\ connection\ unexpectedly
-    | the\ connection\ is\ (closed|lost) | connection\ already\ closed
-    | Table\ '[\w.]+'\ doesn't\ exist | Unknown\ column\ '[\w.]+'\ in\ '[\w\ ]+'
-    | Duplicate\ entry\ for\ key\ '[^']+' | Column\ '\w+'\ cannot\ be\ null
-    | Field\ '\w+'\ doesn't\ have\ a\ default\ value
-    | Deadlock\ found\ when\ trying\ to\ get\ lock;\ try\ restarting\ transaction
-    | Lock\ wait\ timeout\ exceeded;\ try\ restarting\ transaction
-    | Record\ has\ changed\ since\ last\ read\ in\ table\ '\w+'
-    | connection\ failed:\ .* | connection\ to\ server\ .* | failed\ to\ resolve\ host\ .*
-    | Access\ denied\ for\ user\ .* | Unknown\ database\ .*
-    | (Lost\ connection\ to|Can't\ connect\ to).*server.* | (MySQL\ )?[Ss]erver\ has\ gone\ away.*
-    | WSREP\ has\ not\ yet\ prepared\ node\ for\ application\ use
-    | Error\ while\ appending\ streaming\ replication\ fragment\(provider\ status:\ [\w\ ]+\)
-    """,
-    re.VERBOSE,
-)
-_QUOTED_DUPLICATE = re.compile(r"Duplicate entry '.*' for key", re.DOTALL)
+# Of PostgreSQL's report, what psycopg's `diag` and pg8000's letters keep.
+_REPORTED = {"sqlstate", "schema_name", "table_name", "column_name", "constraint_name", *"CMstcn"}
+
+# From the first quotation mark to the last, or to the last before the name of a key or column.
+_VALUES = re.compile("'.*'(?= for (?:key|column) )|['\"«»„“”].*['\"«»„“”]", re.DOTALL)
 
 
-def _driver_error(orig: BaseException | None, parameters: Any) -> BaseException:
-    if orig is None:
-        return Exception(WITHHELD)
-    arguments = [
-        argument if isinstance(argument, int) else _first_line(argument, parameters)
-        for argument in orig.args
-        if isinstance(argument, (int, str))
-    ]
-    try:
-        return type(orig)(*arguments)
-    except TypeError:
-        return Exception(*arguments)
+def _driver_error(error: DBAPIError, dialect: Dialect) -> BaseException:
+    orig: Any = error.orig
+    arguments = [_without_values(it, error, dialect) for it in orig.args]
+    attributes = {name: getattr(orig, name) for name in CODES if hasattr(orig, name)}
+    if hasattr(orig, "diag"):
+        names = [name for name in dir(orig.diag) if not name.startswith("_")]
+        attributes["diag"] = SimpleNamespace(
+            **{name: getattr(orig.diag, name) if name in _REPORTED else None for name in names}
+        )
+    return _made(type(orig), arguments, attributes)
 
 
-def _first_line(text: str, parameters: Any) -> str:
+def _made(kind: type, arguments: list[Any], attributes: dict[str, Any]) -> BaseException:
+    """An error of a driver's class that has these arguments and attributes, and no others."""
+    again = (_made, (kind, arguments, attributes))
+    given = {"__module__": kind.__module__, "__str__": Exception.__str__}
+    only = type(kind.__name__, (kind,), given | attributes | {"__reduce__": lambda self: again})
+    made: BaseException = only.__new__(only, *arguments)
+    return made
+
+
+def _without_values(said: Any, error: DBAPIError, dialect: Dialect) -> Any:
+    if isinstance(said, dict):
+        return {it: _without_values(said[it], error, dialect) for it in said if it in _REPORTED}
+    if not isinstance(said, str):
+        return said if isinstance(said, int) else None
+    backend, codes = backend_of(dialect), [repr(code) for code in error_codes(error)]
+    if any(re.fullmatch(backend.raised, code) for code in codes):
+        return WITHHELD
+    if any(re.fullmatch(backend.quoting, code) for code in codes):
+        said = _VALUES.sub("…", said, count=1)
+    values = sorted(_strings(error.params), key=len, reverse=True)
+    is_known = any(re.fullmatch(backend.known, code) for code in codes)
+    if not (is_known or error.connection_invalidated):
+        return WITHHELD if any(value[:4] in said for value in values) else said
     # PostgreSQL's later lines are DETAIL and CONTEXT, which quote the row.
-    first_line = next(iter(_QUOTED_DUPLICATE.sub("Duplicate entry for key", text).splitlines()), "")
-    if not _QUOTES_NO_VALUE.fullmatch(first_line):
-        return WITHHELD
-    if any(len(value) > 3 and value in first_line for value in _strings(parameters)):
-        return WITHHELD
-    return first_line
+    said = said.partition("\n")[0]
+    for value in values:
+        said = said.replace(value, "…")
+    return said
 
 
-def _strings(parameters: Any) -> Iterator[str]:
-    if isinstance(parameters, str):
-        yield parameters
-    elif isinstance(parameters, Mapping):
-        for value in parameters.values():
-            yield from _strings(value)
-    elif isinstance(parameters, (list, tuple)):
-        for value in parameters:
-            yield from _strings(value)
+def _strings(parameters: Any) -> list[str]:
+    """The texts among `parameters`, without those of a few letters, which are in any text."""
+    if isinstance(parameters, Mapping):
+        parameters = list(parameters.values())
+    if isinstance(parameters, (list, tuple)):
+        return [text for each in parameters for text in _strings(each)]
+    return [parameters] if isinstance(parameters, str) and len(parameters) > 3 else []

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, Engine, Table, delete, false, select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
-from sqlalchemy.orm import Mapper, Session, sessionmaker
+from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
 
 SessionFactory = Callable[[], Session]
 Bind = Engine | Connection
@@ -29,10 +29,12 @@ class Sessions:
         self._reading = select(table)
         self.no_op: Delete = delete(table).where(false())
 
-    def bind(self, *, reads: bool = False) -> Bind:
-        """The bind of a session, for a write or a lock unless it `reads`."""
+    def bind(self, *, reads: bool = False, of: Session | scoped_session[Any] | None = None) -> Bind:
+        """The bind of a session, for a write or a lock unless it `reads`; `of` a given one."""
+        if of is None and (common := _common_bind(self._factory)):
+            return common
         clause = self._reading if reads else self.no_op
-        return _common_bind(self._factory) or self._factory().get_bind(self._mapper, clause=clause)
+        return (of or self._factory()).get_bind(self._mapper, clause=clause)
 
     def connection_of(self, session: Session) -> Connection:
         """The connection that `session` writes on; it begins a transaction if it is in none."""
