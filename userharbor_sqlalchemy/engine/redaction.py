@@ -14,12 +14,18 @@ from .backends import CODES, backend_of, error_codes
 def redacted(error: StatementError | UnicodeError, dialect: Dialect) -> StatementError:
     """`error` anew, of the same class, with no value of a row in its text, parameters or `orig`.
 
-    `hide_parameters` does not do it: the driver's own text quotes values.
+    `hide_parameters` does not do it: the driver's own text quotes values. What the application's
+    own code raised is the cause and the `orig`, as it was.
     """
     if isinstance(error, UnicodeError):
         return StatementError("a value is not in the connection's character set", None, None, None)
     if not isinstance(error, DBAPIError):
-        return StatementError(WITHHELD, error.statement, None, None)
+        # So SQLAlchemy before 2.1 has what the database refused to a default of a column.
+        if isinstance(error.orig, StatementError):
+            return redacted(error.orig, dialect)
+        own = StatementError(error.args[0], error.statement, None, error.orig, code=error.code)
+        own.__cause__ = error.orig
+        return own
     anew = type(error)(
         error.statement,
         None,
