@@ -39,9 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what takes several servers, unless its path or `-m cluster` asks for it."""
+    """Leave out what takes several servers or drivers, unless its path or `-m` asks for it."""
     asked_for: str = config.getoption("markexpr") or ""
-    return True if collection_path.name == "cluster" and "cluster" not in asked_for else None
+    marker = {"cluster": "cluster", "test_other_drivers.py": "drivers"}.get(collection_path.name)
+    return True if marker is not None and marker not in asked_for else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -47,16 +47,25 @@ _LOCK_WAITS = {"55P03", 1205, "database is locked"}
 WITHHELD = "the text is withheld, it may quote values"
 
 # Of PostgreSQL's report, what psycopg's `diag` and pg8000's letters keep.
-_REPORTED = {"sqlstate", "schema_name", "table_name", "column_name", "constraint_name", *"CMstcn"}
+_REPORTED = {"sqlstate", "schema_name", "table_name", "column_name", "constraint_name", *"Cstcn"}
 
 # From the first quotation mark to the last, or to the last before the name of a key or column.
-_VALUES = re.compile("'.*'(?= for (?:key|column) )|['\"«»„“”].*['\"«»„“”]", re.DOTALL)
+_MARK = "['\"«»„“”]"
+_VALUES = re.compile(f"'.*'(?= for (?:key|column) )|{_MARK}(?:.*{_MARK}|.*)", re.DOTALL)
 
 
 def _driver_error(error: DBAPIError, dialect: Dialect) -> BaseException:
     orig: Any = error.orig
-    arguments = [_without_values(it, error, dialect) for it in orig.args]
-    attributes = {name: getattr(orig, name) for name in CODES if hasattr(orig, name)}
+    # Of asyncpg, SQLAlchemy has an error of its own, and the driver's is the cause.
+    attributes = {
+        name: getattr(it, name)
+        for it in (orig.__cause__, orig)
+        for name in (*CODES, *_REPORTED)
+        if hasattr(it, name)
+    }
+    arguments = [
+        it if it in attributes.values() else _without_values(it, error, dialect) for it in orig.args
+    ]
     if hasattr(orig, "diag"):
         names = [name for name in dir(orig.diag) if not name.startswith("_")]
         attributes["diag"] = SimpleNamespace(
@@ -68,7 +77,11 @@ def _driver_error(error: DBAPIError, dialect: Dialect) -> BaseException:
 def _made(kind: type, arguments: list[Any], attributes: dict[str, Any]) -> BaseException:
     """An error of a driver's class that has these arguments and attributes, and no others."""
     again = (_made, (kind, arguments, attributes))
-    given = {"__module__": kind.__module__, "__str__": Exception.__str__}
+    given = {
+        "__module__": kind.__module__,
+        "__str__": Exception.__str__,
+        "driver_exception": property(lambda self: self),
+    }
     only = type(kind.__name__, (kind,), given | attributes | {"__reduce__": lambda self: again})
     made: BaseException = only.__new__(only, *arguments)
     return made
@@ -76,9 +89,11 @@ def _made(kind: type, arguments: list[Any], attributes: dict[str, Any]) -> BaseE
 
 def _without_values(said: Any, error: DBAPIError, dialect: Dialect) -> Any:
     if isinstance(said, dict):
-        return {it: _without_values(said[it], error, dialect) for it in said if it in _REPORTED}
+        text = _without_values(said.get("M"), error, dialect)
+        return {it: said[it] for it in said if it in _REPORTED} | {"M": text}
     if not isinstance(said, str):
         return said if isinstance(said, int) else None
+    said = re.sub(r"^<class '[\w.]+'>: ", "", said)  # asyncpg's error, in SQLAlchemy 2.0's
     backend, codes = backend_of(dialect), [repr(code) for code in error_codes(error)]
     if any(re.fullmatch(backend.raised, code) for code in codes):
         return WITHHELD
