@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
 from typing import Any, TextIO, get_args
 
 from sqlalchemy import URL, Engine, Table, create_engine, event, make_url
@@ -33,8 +34,8 @@ database with the built-in tables (sqlite:///users.db). Without it, {VARIABLE} o
 environment says which; other users of the machine can read a URL on a command line.
 
 exit codes: {DONE} done, nothing found; {FOUND} something was found that needs you;
-{MISUSED} wrong arguments; {FAILED} the database refused or is out of reach;
-{INTERRUPTED} interrupted"""
+{MISUSED} wrong arguments; {FAILED} the database refused or is out of reach, or your application
+failed; {INTERRUPTED} interrupted"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,12 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(FOUND, str(error))
     except SQLAlchemyError as error:
         reason = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        return _fail(FAILED, str([reason, *reason.args][-1]).partition("\n")[0])
+        return _fail(FAILED, max(map(str, reason.args), key=len, default=str(reason)))
     except BrokenPipeError:  # of `check | head`, say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FOUND
-    except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "interrupted; run it again for the rest")
+    except KeyboardInterrupt as error:
+        said = ["interrupted", *error.args, "run it again for the rest"]
+        return _fail(INTERRUPTED, "; ".join(map(str, said)))
+    except (Exception, SystemExit) as error:  # the application's
+        return _fail(FAILED, f"{type(error).__name__}: {error}")
 
 
 class Misused(Exception):
@@ -76,6 +80,8 @@ def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
         )
     except (ValueError, OverflowError) as error:
         raise Misused(str(error)) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"removed so far: {progress.purged}") from None
     finally:
         progress.end(full=purged is not None)
     print(f"removed: {purged}")
@@ -108,7 +114,17 @@ def check(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
         if finding.code not in options.ignore:
             print(json.dumps(asdict(finding)) if options.json else finding, flush=True)
             code = FOUND
+    if code == DONE and not options.json:
+        print("nothing found")
     return code
+
+
+class Version(argparse.Action):
+    """Says which version is installed; asked for no sooner, since some bundles don't have it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print("userharbor-sqlalchemy", version("userharbor-sqlalchemy"))
+        parser.exit()
 
 
 class Progress:
@@ -122,8 +138,10 @@ class Progress:
         self._every = every if every is not None else 0.1 if self._is_terminal else 10.0
         self._last = time.monotonic()
         self._is_shown = False
+        self.purged = Purged()
 
     def __call__(self, looked_at: int, total: int, purged: Purged) -> None:
+        self.purged = purged
         if time.monotonic() - self._last >= self._every:
             self._last = time.monotonic()
             # Tokens that are added meanwhile are looked at as well.
@@ -156,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (purge, sync_username_keys, create_tables, check):
         one = commands.add_parser(
@@ -228,9 +247,15 @@ def _imported(target: str) -> SQLAlchemyUserStore[Any]:
     if not module or not name:
         raise Misused("STORE is neither MODULE:NAME nor a database URL")
     try:
-        store = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        raise Misused(f"{module}: {type(error).__name__}: {error}") from error
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # Not if the module is there, and fails for want of another one.
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise Misused(str(error)) from None
+    if not hasattr(found, name):
+        raise Misused(f"{module} has no {name}")
+    store = getattr(found, name)
     if not isinstance(store, SQLAlchemyUserStore):
         raise Misused(f"{name} of {module} is not a SQLAlchemyUserStore")
     return store
@@ -260,7 +285,8 @@ def _engine(url: URL) -> Engine:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    """Say why in one line; return the exit code."""
+    print("error:", message.partition("\n")[0], file=sys.stderr)
     return code
 
 

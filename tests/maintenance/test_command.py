@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def filled(fresh: Database) -> SQLAlchemyUserStore[User]:
 def test_tables_are_made_checked_and_purged(
     fresh: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From an empty database to one that `check` passes over in silence."""
+    """From an empty database to one in which `check` finds nothing."""
     if fresh.backend != "sqlite":
         assert main(["check", url(fresh)]) == 1
         assert "userharbor_sessions: the table is missing" in capsys.readouterr().out
@@ -78,6 +79,8 @@ def test_tables_are_made_checked_and_purged(
         "removed: sessions 1, e-mail verifications 0, password resets 0\n"
     )
     assert main(["check", url(fresh)]) == 0
+    assert capsys.readouterr().out == "nothing found\n"
+    assert main(["check", "--json", url(fresh)]) == 0
     assert capsys.readouterr().out == ""
 
 
@@ -178,7 +181,8 @@ def test_tables_that_are_missing_are_an_error(
         (["check", "--ignore", "nothing", "sqlite://"], "invalid choice: 'nothing'"),
         (["purge", "nonsense"], "STORE is neither MODULE:NAME nor a database URL"),
         (["purge", "no_such_module:store"], "No module named 'no_such_module'"),
-        (["purge", "json:store"], "has no attribute 'store'"),
+        (["purge", "json.no_such_module:store"], "No module named 'json.no_such_module'"),
+        (["purge", "json:store"], "json has no store"),
         (["purge", "json:dumps"], "dumps of json is not a SQLAlchemyUserStore"),
         (["purge", "nosuch://localhost/x"], "can't use this URL: "),
         (["purge", "oracle+oracledb://localhost/x"], "can't use this URL: No module named"),
@@ -237,7 +241,7 @@ def test_findings_may_be_left_out_by_their_code(
     """A deployment may fail on the schema, and not on tokens that are due to be purged."""
     arguments = ["check", "--ignore", "expired-tokens", "--ignore", "several-tokens", url(fresh)]
     assert main(arguments) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "nothing found\n"
     with fresh.main.begin() as connection:
         connection.exec_driver_sql("DROP TABLE userharbor_role_permissions")
     assert main(arguments) == 1
@@ -256,14 +260,50 @@ def test_a_file_that_is_missing_is_not_made(command: str, tmp_path: Path) -> Non
     assert not (tmp_path / "typo.db").exists()
 
 
-def test_a_module_that_can_not_be_imported_is_named(tmp_path: Path) -> None:
-    """Whatever it raises."""
-    (tmp_path / "broken.py").write_text("import os\nos.environ['NO_SUCH_KEY']\n")
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import os; os.environ['NO_SUCH_KEY']", "KeyError: 'NO_SUCH_KEY'"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit('not configured')", "SystemExit: not configured"),
+        (
+            # As a proxy of Flask's or Werkzeug's does.
+            "class Proxy:\n"
+            "    @property\n"
+            "    def __class__(self):\n"
+            "        raise RuntimeError('Working outside of application context.\\n\\nTo solve')\n"
+            "store = Proxy()",
+            "RuntimeError: Working outside of application context.",
+        ),
+        (
+            "from sqlalchemy.orm import Session\n"
+            "from userharbor_sqlalchemy import SQLAlchemyUserStore\n"
+            "def session() -> Session:\n"
+            "    raise LookupError('no tenant')\n"
+            "store = SQLAlchemyUserStore(session)",
+            "LookupError: no tenant",
+        ),
+    ],
+    ids=["it raises", "it lacks a module", "it exits", "a proxy", "a session"],
+)
+@pytest.mark.parametrize("command", ["check", "purge"])
+def test_an_application_that_fails_is_an_error_and_no_traceback(
+    source: str, reason: str, command: str, tmp_path: Path
+) -> None:
+    """Exit code 3 and one line: 1 would say that something was found."""
+    (tmp_path / "broken.py").write_text(source)
     done = subprocess.run(
-        [*SHELL, "check", "broken:store"], capture_output=True, text=True, cwd=tmp_path
+        [*SHELL, command, "broken:store"], capture_output=True, text=True, cwd=tmp_path
     )
-    assert done.returncode == 2
-    assert "broken: KeyError: 'NO_SUCH_KEY'" in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", f"error: {reason}\n")
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """As pip knows it."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"userharbor-sqlalchemy {version('userharbor-sqlalchemy')}\n"
 
 
 class Stream(StringIO):
@@ -324,7 +364,7 @@ with engine.begin() as connection:
     assert "'straße'" in done.stderr
 
 
-def test_an_interrupted_purge_says_so(
+def test_an_interrupted_purge_says_what_it_has_removed(
     filled: SQLAlchemyUserStore[User], fresh: Database, tmp_path: Path
 ) -> None:
     """Exit code 130, no traceback; what was committed by then is gone."""
@@ -351,5 +391,8 @@ store = SQLAlchemyUserStore(sessionmaker(engine))
     arguments = [*SHELL, "purge", "--batch-size", "1", "slow:store"]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 130
-    assert done.stderr == "error: interrupted; run it again for the rest\n"
+    assert done.stderr == (
+        "error: interrupted; removed so far: sessions 1, e-mail verifications 0,"
+        " password resets 0; run it again for the rest\n"
+    )
     assert fresh.count("userharbor_sessions") == 3
