@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import sessionmaker
 
 from support.databases import Database
+from support.faults import kill, kill_pool
 from support.models import user_table
 from support.samples import EXPIRES_AT, new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
@@ -135,22 +136,6 @@ def test_a_refused_commit_leaves_no_transaction_behind(db: Database, action: str
     assert db.read("SELECT token_hash FROM userharbor_password_resets") == []
 
 
-def kill_pool(db: Database, engine: Engine) -> None:
-    """End each connection of the pool from the server's side, as a restart or a firewall does."""
-    number, kill = {
-        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
-        "mysql": ("SELECT connection_id()", "KILL {}"),
-    }[db.backend]
-    held = [engine.connect() for _ in range(3)]
-    numbers = [connection.exec_driver_sql(number).scalar() for connection in held]
-    for connection in held:
-        connection.close()
-    with db.main.connect() as connection:
-        for each in numbers:
-            connection.exec_driver_sql(kill.format(each))
-    time.sleep(0.1)
-
-
 @pytest.mark.backends("postgresql", "mysql")
 @pytest.mark.parametrize("level", [None, "AUTOCOMMIT", "SERIALIZABLE"])
 def test_a_read_survives_the_death_of_the_pool(
@@ -206,17 +191,9 @@ def test_a_connection_that_dies_within_a_block_takes_the_block_back(db: Database
     """All of it, also where the block swallows the failure."""
     engine = db.engine(pool_size=1, max_overflow=0)
     store = SQLAlchemyUserStore(sessionmaker(engine))
-    number, kill = {
-        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
-        "mysql": ("SELECT connection_id()", "KILL {}"),
-    }[db.backend]
-    with engine.connect() as connection:
-        victim = connection.exec_driver_sql(number).scalar()
     with pytest.raises(InvalidRequestError, match="rolled back"), store.transaction():
         store.create_user(new_user())
-        with db.main.connect() as connection:
-            connection.exec_driver_sql(kill.format(victim))
-        time.sleep(0.1)
+        kill(db, store.bind)
         with pytest.raises(DBAPIError):
             store.create_role("admin")
     assert db.count("userharbor_users") == 0

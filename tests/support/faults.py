@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event, text
@@ -104,3 +104,28 @@ def until_waiting(db: Database, how_many: int = 1) -> None:
             return
         time.sleep(0.11)  # InnoDB answers as before to who asks within 0.1 s.
     raise AssertionError("no transaction waits")
+
+
+def kill_pool(db: Database, engine: Engine) -> None:
+    """End three connections of the pool from the server's side, as a restart or a firewall does."""
+    with ExitStack() as held:
+        numbers = [_number(db, held.enter_context(engine.connect())) for _ in range(3)]
+    _end(db, numbers)
+
+
+def kill(db: Database, connection: Any) -> None:
+    """End the connection from the server's side."""
+    _end(db, [_number(db, connection)])
+
+
+def _number(db: Database, connection: Connection) -> int:
+    asked = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
+    return int(connection.exec_driver_sql(asked[db.backend]).scalar_one())
+
+
+def _end(db: Database, numbers: list[int]) -> None:
+    kill = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}[db.backend]
+    with db.main.connect() as connection:
+        for number in numbers:
+            connection.exec_driver_sql(kill.format(number))
+    time.sleep(0.1)

@@ -97,6 +97,10 @@ class Backend:
         """Whether the transaction of `error` was rolled back in favour of another."""
         return not self.given_up.isdisjoint(error_codes(error))
 
+    def waited(self, error: DBAPIError) -> bool:
+        """Whether a lock was waited for too long."""
+        return not {"55P03", 1205, "database is locked"}.isdisjoint(error_codes(error))
+
     def takes_no_writes(self, error: DBAPIError) -> bool:
         """Whether the server, or the connection, refused to write at all: it had no effect."""
         return not self._TAKES_NO_WRITES.isdisjoint(error_codes(error))

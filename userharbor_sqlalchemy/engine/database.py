@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from .backends import backend_of
 from .blocks import Block, innermost_block
+from .outcomes import told
 from .redaction import redacted
 from .sessions import Bind, Sessions, flush
 from .transactions import joinable, keep_settings, own_transaction, savepoint, within
@@ -159,9 +160,10 @@ class Database:
             outer = None
         if outer is not None:
             outer.used = True
-        raised_within = False
+        raised_within = is_begun = False
         try:
             with self._connection_of_block(joined, outer) as connection:
+                is_begun = True
                 block = Block.opened(self, connection)
                 try:
                     yield
@@ -189,7 +191,7 @@ class Database:
             refusal = _refusal(error, bind.engine, bind.engine.pool)
         else:
             return
-        raise refusal
+        raise told(refusal, bind.dialect, in_transaction=True, may_be_stored=is_begun)
 
     def lock_once(self, lock: object, take: Callable[[], bool]) -> None:
         """Within a block: `take` a lock that lasts to its end, unless the block has it already.
@@ -271,7 +273,14 @@ class Database:
                     return outcome
                 why = "a constraint refused it, and nothing is in the way"
             if why is None or attempt == ATTEMPTS or time.monotonic() - started > PATIENCE:
-                raise refusal
+                is_alone = isinstance(bind, Engine)
+                raise told(
+                    refusal,
+                    bind.dialect,
+                    attempts=attempt,
+                    in_transaction=not is_alone,
+                    may_be_stored=is_alone and kind is not _Work.READ,
+                )
             attempt += 1
             logger.info("%s: trying again, attempt %d of %d", why, attempt, ATTEMPTS)
             # A refusal is not waited after: locks may be held.

@@ -26,23 +26,14 @@ def redacted(error: StatementError | UnicodeError, dialect: Dialect) -> Statemen
         own = StatementError(error.args[0], error.statement, None, error.orig, code=error.code)
         own.__cause__ = error.orig
         return own
-    anew = type(error)(
+    return type(error)(
         error.statement,
         None,
         _driver_error(error, dialect),
         connection_invalidated=error.connection_invalidated,
         code=error.code,
     )
-    if not _LOCK_WAITS.isdisjoint(error_codes(error)):
-        anew.add_detail(
-            "another transaction holds a lock; if it is that of a session of this thread, join"
-            " it: store.transaction(session)"
-        )
-    return anew
 
-
-# A lock was waited for too long: on PostgreSQL, on MySQL and MariaDB, on SQLite.
-_LOCK_WAITS = {"55P03", 1205, "database is locked"}
 
 WITHHELD = "the text is withheld, it may quote values"
 
