@@ -138,8 +138,13 @@ def test_a_refusal_of_the_store_s_takes_the_session_s_part_back(store: Store, db
     assert invoices(db) == [2]
 
 
-def test_what_the_session_can_t_store_gives_no_value_away(store: Store, db: Database) -> None:
-    """Flushed at the start and at the end of the block; the session tells its owner the rest."""
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_what_the_session_can_t_store_gives_no_value_away(db: Database, is_bound: bool) -> None:
+    """Flushed at the start and at the end of the block; the session tells its owner the rest.
+
+    It has the bind, and the store need not have one.
+    """
+    store = SQLAlchemyUserStore(sessionmaker(db.main if is_bound else None))
     with Session(db.main) as session:
         session.add(Invoice(id=1, note="before"))
         session.commit()
