@@ -48,32 +48,24 @@ _VALUES = re.compile(f"'.*'(?= for (?:key|column) )|{_MARK}(?:.*{_MARK}|.*)", re
 def _driver_error(error: DBAPIError, dialect: Dialect) -> BaseException:
     orig: Any = error.orig
     # Of asyncpg, SQLAlchemy has an error of its own, and the driver's is the cause.
-    attributes = {
-        name: getattr(it, name)
-        for it in (orig.__cause__, orig)
-        for name in (*CODES, *_REPORTED)
-        if hasattr(it, name)
-    }
-    arguments = [
-        it if it in attributes.values() else _without_values(it, error, dialect) for it in orig.args
-    ]
+    holders = [(it, name) for it in (orig.__cause__, orig) for name in (*CODES, *_REPORTED)]
+    kept = {name: getattr(it, name) for it, name in holders if hasattr(it, name)}
+    said = [it if it in kept.values() else _without_values(it, error, dialect) for it in orig.args]
+    if hasattr(orig, "msg"):
+        kept["msg"] = _without_values(orig.msg, error, dialect)
     if hasattr(orig, "diag"):
         names = [name for name in dir(orig.diag) if not name.startswith("_")]
-        attributes["diag"] = SimpleNamespace(
-            **{name: getattr(orig.diag, name) if name in _REPORTED else None for name in names}
-        )
-    return _made(type(orig), arguments, attributes)
+        report = {name: getattr(orig.diag, name) if name in _REPORTED else None for name in names}
+        kept["diag"] = SimpleNamespace(**report)
+    return _made(type(orig), said, kept)
 
 
 def _made(kind: type, arguments: list[Any], attributes: dict[str, Any]) -> BaseException:
     """An error of a driver's class that has these arguments and attributes, and no others."""
     again = (_made, (kind, arguments, attributes))
-    given = {
-        "__module__": kind.__module__,
-        "__str__": Exception.__str__,
-        "driver_exception": property(lambda self: self),
-    }
-    only = type(kind.__name__, (kind,), given | attributes | {"__reduce__": lambda self: again})
+    unset = {it: None for it in dir(kind) if isinstance(getattr(kind, it), property)}
+    given = {"__module__": kind.__module__, "__str__": Exception.__str__, **attributes}
+    only = type(kind.__name__, (kind,), {**unset, **given, "__reduce__": lambda self: again})
     made: BaseException = only.__new__(only, *arguments)
     return made
 
