@@ -150,10 +150,10 @@ class SQLite(Backend):
 class PostgreSQL(Backend):
     """A single statement commits by itself, in one round trip of three; a level costs nothing."""
 
-    # SQLSTATEs. A data exception; RAISE and ASSERT, whichever code they are given; what is written
-    # in another language.
+    # SQLSTATEs. A data exception, what another server said; RAISE and ASSERT, whichever code they
+    # are given, and what is written in another language.
     known: str = "'[0-9A-Z]{5}'"
-    quoting: str = "'22...'"
+    quoting: str = "'(22|HV)...'"
     raised: str = "'(P000[14]|exec_stmt_raise|3[89]...)'"
 
     # libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
@@ -244,10 +244,11 @@ class MySQL(Backend):
     # read_only, at a statement or at COMMIT; tx_read_only; innodb_read_only.
     _TAKES_NO_WRITES: frozenset[str | int] = frozenset({1290, 1792, 1836, "25006"})
     # The server's and the client's. Duplicates, texts that are no numbers or times, that another
-    # character set does not have, or near which SQL is wrong. A SIGNAL, whose number is anything.
+    # character set does not have, or near which SQL is wrong, and what another server said. Then a
+    # value without marks, and a SIGNAL, whose number is anything.
     known: str = "[1-6][0-9]{3}"
     quoting: str = (
-        "1062|1064|1292|1300|1366|1367|1411|1470|1525|1557|1569|1586|1690|1761|1762"
+        "1062|1064|1292|1296|1300|1366|1367|1411|1430|1470|1525|1557|1569|1586|1690|1761|1762"
         "|191[678]|1977|3854"
     )
     raised: str = "1526|164[2345]|-?[0-9]{5}|'45000'"
