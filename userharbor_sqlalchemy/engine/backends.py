@@ -36,6 +36,8 @@ class Backend:
     _DOOMED = frozenset({"40001", "40P01"})
     # Read-only, as a primary is from the day on that it is a replica.
     _TAKES_NO_WRITES: frozenset[str | int] = frozenset({"25006"})
+    # "Cached plan must not change result type": a statement that was prepared before a migration.
+    _KNOWS_OLD_TABLES = frozenset({"0A000"})
 
     def one_statement(
         self, connection: Connection, work: Callable[[Connection], T], *, reads: bool
@@ -104,6 +106,10 @@ class Backend:
     def takes_no_writes(self, error: DBAPIError) -> bool:
         """Whether the server, or the connection, refused to write at all: it had no effect."""
         return not self._TAKES_NO_WRITES.isdisjoint(error_codes(error))
+
+    def knows_old_tables(self, error: DBAPIError) -> bool:
+        """Whether the connection refused a statement for what it remembers: it had no effect."""
+        return not self._KNOWS_OLD_TABLES.isdisjoint(error_codes(error))
 
 
 class SQLite(Backend):
@@ -190,7 +196,7 @@ class PostgreSQL(Backend):
                 except connection.dialect.loaded_dbapi.Error as error:
                     died = error
                 else:
-                    return work(connection)
+                    return self._prepared_or_anew(connection, work)
                 raise _dead(connection, died)
             finally:
                 with suppress(connection.dialect.loaded_dbapi.Error):
@@ -199,6 +205,17 @@ class PostgreSQL(Backend):
         finally:
             if not is_restored:
                 connection.invalidate()
+
+    def _prepared_or_anew(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        """Have `work` issue one statement; again, if what was prepared is of before a migration."""
+        try:
+            return work(connection)
+        except DBAPIError as error:
+            if not self.knows_old_tables(error):
+                raise
+        # Nothing else has psycopg forget what it has prepared.
+        connection.exec_driver_sql("ROLLBACK")
+        return work(connection)
 
     def prepare_transaction(self, connection: Connection) -> None:
         """BEGIN says the level, in the same message."""

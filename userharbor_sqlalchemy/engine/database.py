@@ -264,6 +264,8 @@ class Database:
                         why = "the transaction was given up"
                     elif backend.takes_no_writes(error):
                         why = "the server takes no writes"
+                    elif attempt == 1 and backend.knows_old_tables(error):
+                        why = "the connection knew the tables of before a migration"
                     elif kind is _Work.READ and error.connection_invalidated and attempt == 1:
                         why = "the connection was dead"
             # Outside the handler: the driver's text, which quotes values, stays out of the chain.
@@ -357,11 +359,14 @@ def check_size(name: str, size: int) -> None:
 
 
 def _refusal(error: StatementError | UnicodeError, engine: Engine, pool: Pool) -> StatementError:
-    """`error` without values of rows. A `pool` of connections that take no writes is given up.
+    """`error` without values of rows. A `pool` whose connections are of no use is given up.
 
-    They would stay there: to the server, which was the primary once, they are in order.
+    They would stay there: to the server, they are in order.
     """
-    if isinstance(error, DBAPIError) and backend_of(engine.dialect).takes_no_writes(error):
+    backend = backend_of(engine.dialect)
+    if isinstance(error, DBAPIError) and (
+        backend.takes_no_writes(error) or backend.knows_old_tables(error)
+    ):
         # Unless another thread has done so; the refused connection has gone back to the old one.
         if engine.pool is pool:
             engine.dispose(close=False)

@@ -96,7 +96,17 @@ def joinable(connection: Connection) -> Connection:
     return connection
 
 
+# Which read by a cursor of the server's: it needs a transaction, and takes no INSERT.
+_STREAMING = {"stream_results", "yield_per", "max_row_buffer"}
+
+
 def keep_settings(connection: Connection) -> None:
-    """Commit what a listener of the application's has set by a statement, which shall stay."""
+    """Commit what a listener of the application's has set by a statement, which shall stay.
+
+    Options for results of many rows are left out.
+    """
     if connection.in_transaction():
         connection.commit()
+    options, dialect = connection.get_execution_options(), connection.dialect
+    if not _STREAMING.isdisjoint(options) or getattr(dialect, "server_side_cursors", False):
+        connection.execution_options(**dict.fromkeys(_STREAMING))
