@@ -63,19 +63,21 @@ class Accounts(Generic[UserT]):
             bindparam("given_email", type_=email.type),
             bindparam("given_email_in_lower_case", type_=email.type),
         ]
-        given_password_hash: BindParameter[str] = bindparam("given_password_hash")
+        given_password_hash: BindParameter[str] = bindparam(
+            "given_password_hash", type_=password_hash.type
+        )
         self._select_by_username = lookup.select.where(users.matches)
         self._select_by_email = lookup.select.where(email.in_(given_emails), *users.of_model)
         self._select_taken_email = (
-            select(email).where(email == bindparam("given_email")).with_for_update(read=True)
+            select(email).where(email == given_emails[0]).with_for_update(read=True)
         )
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
         ).where(users.matches)
         self._insert = insert(model.table).values(
             {
-                username: bindparam("given_username"),
-                email: bindparam("given_email"),
+                username: users.given,
+                email: given_emails[0],
                 password_hash: given_password_hash,
                 verified: no,
                 **users.of_new_row,

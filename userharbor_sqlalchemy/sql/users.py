@@ -56,26 +56,37 @@ class Users:
     def __init__(self, database: Database, model: UserModel, tables: Tables) -> None:
         self._database = database
         self.table: Table = model.table
-        self.key: ColumnElement[str] = model.columns["username"]
+        self.key: Column[str] = model.columns["username"]
+        self.folded: Column[str] = _key_column(model, tables)
+        """The column of the keys: the model's own, or that of the table of keys."""
+        self.given: BindParameter[str] = bindparam("given_username", type_=self.key.type)
+        self.given_key: BindParameter[str] = bindparam(
+            "given_username_key", type_=self.folded.type
+        )
         self.spelled: Label[str] = self.key.label("username")
         """The column as a row names it."""
         self.of_model: list[ColumnElement[bool]] = _of_model(model)
         """The conditions that a row of the table is a user, and one of the model's."""
-        self.matches: ColumnElement[bool] = and_(_has_name(model), *self.of_model)
+        self.matches: ColumnElement[bool] = and_(_has_name(self), *self.of_model)
         self._select = select(self.spelled).where(self.matches)
-        self._select_taken = _select_taken(self, model, tables.username_keys)
-        self._select_key = _select_key(self, model)
-        self._correct_key = _correct_key(self, model)
-        self._select_spellings = _select_spellings(model, tables.username_keys)
+        self._select_taken = _select_taken(self)
+        self._select_key = _select_key(self)
+        self._correct_key = _correct_key(self)
+        self._select_spellings = _select_spellings(self)
         # Keeps other writers of the user's row out, and lets logins go on.
         self._lock = self._select.with_for_update(key_share=True)
         self.owner: ScalarSelect[Any] = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
-        self.of_new_row: dict[Column[Any], Any] = _of_new_row(model)
+        self.of_new_row: dict[Column[Any], Any] = _of_new_row(self, model)
         """What a new row has beside what is in the request."""
         self._leftovers = Leftovers(_left_of(self, tables))
-        self._insert_key = _insert_key(tables.username_keys)
+        self._insert_key = _insert_key(self)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
+
+    @property
+    def has_keys_beside(self) -> bool:
+        """Whether the keys have a table of their own."""
+        return self.folded.table is not self.table
 
     def parameters(self, username: str) -> dict[str, Any]:
         """A name and its key as parameters; None in their place for a name that no column holds."""
@@ -140,8 +151,9 @@ class Users:
         """
         if self._select_key is None or self._correct_key is None:
             return False
-        row = self._database.first(self._select_key, self.parameters(username), of_primary=True)
-        if row is None or row.username is None or username_key(row.username) == row.username_key:
+        parameters = self.parameters(username)
+        row = self._database.first(self._select_key, parameters, of_primary=True)
+        if row is None or row.username is None or self.found(row.username, parameters):
             return False
         correct, own = self._correct_key, self.parameters(row.username)
         return bool(self._database.unit(lambda c: c.execute(correct, own).rowcount, lambda: 0))
@@ -190,49 +202,50 @@ class Lookup:
         return str(row[self._email_at])
 
 
-_given_key: BindParameter[str] = bindparam("given_username_key")
-_given_username: BindParameter[str] = bindparam("given_username")
+def _key_column(model: UserModel, tables: Tables) -> Column[str]:
+    if tables.username_keys is not None:
+        return tables.username_keys.c.username_key
+    return model.columns["username_key"]
 
 
-def _has_name(model: UserModel) -> ColumnElement[bool]:
-    if model.username_key is None:
-        return identical(model.columns["username"], _given_username)
-    return identical(model.username_key, _given_key)
+def _has_name(users: Users) -> ColumnElement[bool]:
+    if users.has_keys_beside:
+        return identical(users.key, users.given)
+    return identical(users.folded, users.given_key)
 
 
-def _select_spellings(model: UserModel, keys: Table | None) -> Select[Any] | None:
-    if keys is None:
+def _select_spellings(users: Users) -> Select[Any] | None:
+    if not users.has_keys_beside:
         return None
-    username = model.columns["username"]
-    by_key = select(keys.c.username).where(keys.c.username_key == _given_key).scalar_subquery()
-    return select(username.label("username")).where(username.in_([_given_username, by_key]))
+    keys = users.folded.table
+    by_key = select(keys.c.username).where(users.folded == users.given_key).scalar_subquery()
+    return select(users.spelled).where(users.key.in_([users.given, by_key]))
 
 
-def _select_taken(users: Users, model: UserModel, keys: Table | None) -> list[Select[Any]]:
+def _select_taken(users: Users) -> list[Select[Any]]:
     """What finds a row in a name's way, as a unique index compares, whatever it folds."""
-    taken = [select(users.key).where(users.key == _given_username)]
-    if model.username_key is not None:
-        taken.append(select(model.username_key).where(model.username_key == _given_key))
-    if keys is not None:
-        of_one = unless_enforced(users.has(keys.c.username))
-        taken.append(select(keys.c.username_key).where(keys.c.username_key == _given_key, of_one))
+    by_key = select(users.folded).where(users.folded == users.given_key)
+    if users.has_keys_beside:
+        by_key = by_key.where(unless_enforced(users.has(users.folded.table.c.username)))
     # By what is committed by now, also in a transaction whose snapshot is older.
-    return [statement.with_for_update(read=True) for statement in taken]
+    return [
+        statement.with_for_update(read=True)
+        for statement in (select(users.key).where(users.key == users.given), by_key)
+    ]
 
 
-def _select_key(users: Users, model: UserModel) -> Select[Any] | None:
-    if model.username_key is None:
+def _select_key(users: Users) -> Select[Any] | None:
+    if users.has_keys_beside:
         return None
-    columns: list[ColumnElement[Any]] = [users.spelled, model.username_key.label("username_key")]
-    by_key = model.username_key == _given_key
-    return select(*columns).where(by_key).with_for_update(read=True)
+    by_key = identical(users.folded, users.given_key)
+    return select(users.spelled).where(by_key).with_for_update(read=True)
 
 
-def _correct_key(users: Users, model: UserModel) -> Update | None:
-    if model.username_key is None:
+def _correct_key(users: Users) -> Update | None:
+    if users.has_keys_beside:
         return None
-    of_name = identical(users.key, _given_username)
-    return update(model.table).where(of_name).values({model.username_key: _given_key})
+    of_name = identical(users.key, users.given)
+    return update(users.table).where(of_name).values({users.folded: users.given_key})
 
 
 def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
@@ -243,10 +256,10 @@ def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
     return [is_user, model.mapper.polymorphic_on.in_(identities)]
 
 
-def _of_new_row(model: UserModel) -> dict[Column[Any], Any]:
+def _of_new_row(users: Users, model: UserModel) -> dict[Column[Any], Any]:
     values: dict[Column[Any], Any] = {}
-    if model.username_key is not None:
-        values[model.username_key] = _given_key
+    if not users.has_keys_beside:
+        values[users.folded] = users.given_key
     mapper = model.mapper
     if mapper is None or mapper.polymorphic_identity is None:
         return values
@@ -255,20 +268,21 @@ def _of_new_row(model: UserModel) -> dict[Column[Any], Any]:
     return values
 
 
-def _insert_key(keys: Table | None) -> Insert | None:
-    if keys is None:
+def _insert_key(users: Users) -> Insert | None:
+    if not users.has_keys_beside:
         return None
-    return insert(keys).values({"username_key": _given_key, "username": _given_username})
+    row = {"username_key": users.given_key, "username": users.given}
+    return insert(users.folded.table).values(row)
 
 
 def _left_of(users: Users, tables: Tables) -> Iterator[tuple[Table, ColumnElement[bool]]]:
     """What is left of a name that nobody had when it was stored, by table."""
     keys = tables.username_keys
     for table in tables.of_users():
-        left = table.c.username == _given_username
+        left = table.c.username == users.given
         # The key of the name in another casing, too.
         if keys is not None and table is keys:
-            left |= and_(keys.c.username_key == _given_key, ~users.has(keys.c.username))
+            left |= and_(users.folded == users.given_key, ~users.has(keys.c.username))
         yield table, left
 
 
