@@ -1,4 +1,4 @@
-"""Columns whose type makes something else of a text: what is stored, and what every method finds."""
+"""Columns whose type makes something else of a text: what is stored, and what methods find."""
 
 from typing import Any
 

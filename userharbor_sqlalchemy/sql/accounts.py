@@ -1,6 +1,6 @@
 """Accounts: creating, finding, listing and deleting users."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Generic
 
 from sqlalchemy import (
@@ -56,16 +56,15 @@ class Accounts(Generic[UserT]):
         self._email_length = model.length("email", EMAIL_LENGTH)
         self._password_hash_length = model.length("password_hash", PASSWORD_HASH_LENGTH)
 
-        username, email = model.columns["username"], model.columns["email"]
+        email = model.columns["email"]
         password_hash, verified = model.columns["password_hash"], model.columns["verified"]
         no, yes = model.flags
+        self._key_of = {name: column.key for name, column in model.columns.items()}
+        self._unverified, self._verified = {verified.key: no}, {verified.key: yes}
         given_emails: list[BindParameter[str]] = [
             bindparam("given_email", type_=email.type),
             bindparam("given_email_in_lower_case", type_=email.type),
         ]
-        given_password_hash: BindParameter[str] = bindparam(
-            "given_password_hash", type_=password_hash.type
-        )
         self._select_by_username = lookup.select.where(users.matches)
         self._select_by_email = lookup.select.where(email.in_(given_emails), *users.of_model)
         self._select_taken_email = (
@@ -74,19 +73,9 @@ class Accounts(Generic[UserT]):
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
         ).where(users.matches)
-        self._insert = insert(model.table).values(
-            {
-                username: users.given,
-                email: given_emails[0],
-                password_hash: given_password_hash,
-                verified: no,
-                **users.of_new_row,
-            }
-        )
-        self._set_verified = update(model.table).where(users.matches).values({verified: yes})
-        self._set_password_hash = (
-            update(model.table).where(users.matches).values({password_hash: given_password_hash})
-        )
+        # What they write is given by the columns' keys, under which defaults look for it.
+        self._insert = insert(model.table)
+        self._update = update(model.table).where(users.matches)
         self._delete = delete(model.table).where(users.matches)
         self._delete_all = [
             *(delete(table).where(users.owns(table.c.username)) for table in tables.of_users()),
@@ -97,19 +86,19 @@ class Accounts(Generic[UserT]):
 
     def create(self, user: CreateUserRequest) -> None:
         """Store an unverified user, its key and the e-mail verification, or none of them."""
-        row = self._row(user)
+        parameters, row = self._row(user)
         verification = self._verifications.row(user.verification_token_hash, user.expires_at)
 
         def insert_all(connection: Connection) -> None:
             connection.execute(self._insert, row)
-            self._users.complete(connection, row)
+            self._users.complete(connection, parameters)
             self._verifications.insert(connection, user.username, verification)
 
         self._database.unit(insert_all, lambda: self._check_not_taken(user))
 
     def set_verified(self, username: str) -> None:
         """Mark the user's e-mail as verified, if there is such a user."""
-        self._database.execute(self._set_verified, self._users.resolve(username))
+        self._database.execute(self._update, self._users.resolve(username) | self._verified)
 
     def delete(self, username: str) -> None:
         """Remove the user, if there is one, with all that refers to it."""
@@ -149,9 +138,10 @@ class Accounts(Generic[UserT]):
     def set_password_hash(self, username: str, password_hash: str) -> None:
         """Replace the user's password hash; `UnknownUserError` without such a user."""
         self._check_password_hash(password_hash)
-        parameters = {**self._users.resolve(username), "given_password_hash": password_hash}
+        parameters = self._users.resolve(username)
+        parameters[self._key_of["password_hash"]] = password_hash
         # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
-        if not self._database.execute(self._set_password_hash, parameters):
+        if not self._database.execute(self._update, parameters):
             self._users.check_exists(username)
 
     def count(self) -> int:
@@ -172,20 +162,23 @@ class Accounts(Generic[UserT]):
         user: UserT = self._lookup.user(row)
         return user
 
-    def _row(self, user: CreateUserRequest) -> Mapping[str, Any]:
-        name = self._users.parameters(user.username)
-        if name["given_username"] is None or not is_storable_key(
+    def _row(self, user: CreateUserRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+        parameters = self._users.parameters(user.username)
+        if parameters["given_username"] is None or not is_storable_key(
             user.username, self._username_length
         ):
             raise InvalidUsernameError("Username can't be stored")
         if not is_storable_key(user.email, self._email_length):
             raise InvalidEmailError("Email can't be stored")
         self._check_password_hash(user.password_hash)
-        return {
-            **name,
-            "given_email": user.email,
-            "given_password_hash": user.password_hash,
+        row = {
+            self._key_of["username"]: user.username,
+            self._key_of["email"]: user.email,
+            self._key_of["password_hash"]: user.password_hash,
+            **self._unverified,
+            **self._users.new_row(parameters),
         }
+        return parameters, row
 
     def _check_not_taken(self, user: CreateUserRequest) -> None:
         if self._users.correct_key(user.username):

@@ -60,9 +60,7 @@ class Users:
         self.folded: Column[str] = _key_column(model, tables)
         """The column of the keys: the model's own, or that of the table of keys."""
         self.given: BindParameter[str] = bindparam("given_username", type_=self.key.type)
-        self.given_key: BindParameter[str] = bindparam(
-            "given_username_key", type_=self.folded.type
-        )
+        self.given_key: BindParameter[str] = bindparam("given_username_key", type_=self.folded.type)
         self.spelled: Label[str] = self.key.label("username")
         """The column as a row names it."""
         self.of_model: list[ColumnElement[bool]] = _of_model(model)
@@ -77,11 +75,16 @@ class Users:
         self._lock = self._select.with_for_update(key_share=True)
         self.owner: ScalarSelect[Any] = self._lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
-        self.of_new_row: dict[Column[Any], Any] = _of_new_row(self, model)
-        """What a new row has beside what is in the request."""
+        self._discriminator = _discriminator(model)
         self._leftovers = Leftovers(_left_of(self, tables))
         self._insert_key = _insert_key(self)
         self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
+
+    def new_row(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What a new row has beside what is in the request, by the keys of its columns."""
+        if self.has_keys_beside:
+            return self._discriminator
+        return {self.folded.key: parameters["given_username_key"], **self._discriminator}
 
     @property
     def has_keys_beside(self) -> bool:
@@ -156,6 +159,7 @@ class Users:
         if row is None or row.username is None or self.found(row.username, parameters):
             return False
         correct, own = self._correct_key, self.parameters(row.username)
+        own[self.folded.key] = own["given_username_key"]
         return bool(self._database.unit(lambda c: c.execute(correct, own).rowcount, lambda: 0))
 
     def complete(self, connection: Connection, row: Mapping[str, Any]) -> None:
@@ -245,7 +249,7 @@ def _correct_key(users: Users) -> Update | None:
     if users.has_keys_beside:
         return None
     of_name = identical(users.key, users.given)
-    return update(users.table).where(of_name).values({users.folded: users.given_key})
+    return update(users.table).where(of_name)
 
 
 def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
@@ -256,16 +260,13 @@ def _of_model(model: UserModel) -> list[ColumnElement[bool]]:
     return [is_user, model.mapper.polymorphic_on.in_(identities)]
 
 
-def _of_new_row(users: Users, model: UserModel) -> dict[Column[Any], Any]:
-    values: dict[Column[Any], Any] = {}
-    if not users.has_keys_beside:
-        values[users.folded] = users.given_key
+def _discriminator(model: UserModel) -> dict[str, Any]:
     mapper = model.mapper
     if mapper is None or mapper.polymorphic_identity is None:
-        return values
-    if isinstance(mapper.polymorphic_on, Column):
-        values[mapper.polymorphic_on] = mapper.polymorphic_identity
-    return values
+        return {}
+    if not isinstance(mapper.polymorphic_on, Column):
+        return {}
+    return {mapper.polymorphic_on.key: mapper.polymorphic_identity}
 
 
 def _insert_key(users: Users) -> Insert | None:
