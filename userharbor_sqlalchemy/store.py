@@ -37,7 +37,7 @@ from .schema.username_keys import add_missing_keys
 from .sql.accounts import Accounts
 from .sql.grants import Grants, Names, UserPermissions
 from .sql.tokens import TokenTable
-from .sql.users import Lookup, User, Users
+from .sql.users import User, Users
 
 AnyModel = type[Any] | Table
 
@@ -104,9 +104,9 @@ class SQLAlchemyUserStore(Generic[UserT]):
                 session.
             user_model: The application's own, as `register_user_model` takes it; it is registered
                 if it is not yet. Without one, users have a table of the store's own.
-            user_mapper: What it returns, a lookup returns. It gets a detached instance of the
-                class with its columns loaded; for a table, the store's own too, the row. Without
-                one, lookups return a `User`.
+            user_mapper: What it returns, a lookup returns. It gets an instance as the ORM would
+                have loaded it, without relationships and detached; for a table, the store's own
+                too, the row. Without one, lookups return a `User`.
             metadata: Where the tables are defined: by default the MetaData of `user_model`, or
                 `userharbor_sqlalchemy.metadata`.
             table_prefix: What the names of the tables begin with.
@@ -156,9 +156,8 @@ class SQLAlchemyUserStore(Generic[UserT]):
             invalid=InvalidPasswordResetTokenError,
             taken=ResetTokenTakenError,
         )
-        lookup = Lookup(model, user_mapper)
         self._accounts: Accounts[UserT] = Accounts(
-            database, users, lookup, self._email_verifications, model, tables
+            database, users, self._email_verifications, model, tables, user_mapper
         )
         self._roles = Names(
             database,

@@ -1,12 +1,14 @@
 """Accounts: creating, finding, listing and deleting users."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Generic
 
 from sqlalchemy import (
     BindParameter,
     Connection,
     Row,
+    Select,
     bindparam,
     delete,
     func,
@@ -43,14 +45,15 @@ class Accounts(Generic[UserT]):
         self,
         database: Database,
         users: Users,
-        lookup: Lookup,
         verifications: TokenTable,
         model: UserModel,
         tables: Tables,
+        user_mapper: Callable[[Any], UserT] | None,
     ) -> None:
         self._database = database
         self._users = users
-        self._lookup = lookup
+        self._model = model
+        self._user_mapper = user_mapper
         self._verifications = verifications
         self._username_length = model.length("username", USERNAME_LENGTH)
         self._email_length = model.length("email", EMAIL_LENGTH)
@@ -65,8 +68,7 @@ class Accounts(Generic[UserT]):
             bindparam("given_email", type_=email.type),
             bindparam("given_email_in_lower_case", type_=email.type),
         ]
-        self._select_by_username = lookup.select.where(users.matches)
-        self._select_by_email = lookup.select.where(email.in_(given_emails), *users.of_model)
+        self._has_email = email.in_(given_emails)
         self._select_taken_email = (
             select(email).where(email == given_emails[0]).with_for_update(read=True)
         )
@@ -82,7 +84,22 @@ class Accounts(Generic[UserT]):
             self._delete,
         ]
         self._count = select(func.count()).select_from(users.table).where(*users.of_model)
-        self._select_all = lookup.select.where(*users.of_model)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._model, self._user_mapper)
+
+    @cached_property
+    def _select_by_username(self) -> Select[Any]:
+        return self._lookup.select.where(self._users.matches)
+
+    @cached_property
+    def _select_by_email(self) -> Select[Any]:
+        return self._lookup.select.where(self._has_email, *self._users.of_model)
+
+    @cached_property
+    def _select_all(self) -> Select[Any]:
+        return self._lookup.select.where(*self._users.of_model)
 
     def create(self, user: CreateUserRequest) -> None:
         """Store an unverified user, its key and the e-mail verification, or none of them."""

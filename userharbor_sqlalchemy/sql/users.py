@@ -22,8 +22,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import Mapper, class_mapper, make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
 
 from ..engine.database import Database
 from ..errors import UnknownUserError
@@ -31,6 +29,7 @@ from ..schema.tables import Tables
 from ..schema.user_model import UserModel
 from ..schema.values import USERNAME_LENGTH, is_storable, username_key
 from .expressions import identical, unless_enforced
+from .instances import Instances
 from .leftovers import Leftovers
 
 
@@ -179,23 +178,28 @@ class Users:
 
 
 class Lookup:
-    """What a lookup selects of the user table, and what it makes of a row."""
+    """What a lookup selects of the user table, and what it makes of a row.
+
+    Made of a class at the first lookup, when the classes that it refers to are there.
+    """
 
     def __init__(self, model: UserModel, user_mapper: Callable[[Any], Any] | None) -> None:
         self.select: Select[Any]
-        attributes = list(model.columns)
+        username, email = model.columns["username"], model.columns["email"]
         self.user: Callable[[Any], Any] = user_mapper or _to_user
         if user_mapper is None:
-            attributes = ["username", "email", "verified"]
-            self.select = select(*(model.columns[name].label(name) for name in attributes))
+            names = ("username", "email", "verified")
+            self.select = select(*(model.columns[name].label(name) for name in names))
+            self._username_at, self._email_at = 0, 1
         elif model.mapper is None:
+            columns = list(model.table.columns)
             self.select = select(model.table)
+            self._username_at, self._email_at = columns.index(username), columns.index(email)
         else:
-            self.select = select(*model.columns.values())
-            instance = _instances(model.mapper, attributes)
-            self.user = lambda row: user_mapper(instance(row))
-        self._username_at = attributes.index("username")
-        self._email_at = attributes.index("email")
+            instances = Instances(model.mapper)
+            self._username_at, self._email_at = instances.place(username), instances.place(email)
+            self.select = select(*instances.columns)
+            self.user = lambda row: user_mapper(instances.make(row))
 
     def username(self, row: Sequence[Any]) -> str:
         """The username in a row of `select`."""
@@ -290,17 +294,3 @@ def _left_of(users: Users, tables: Tables) -> Iterator[tuple[Table, ColumnElemen
 def _to_user(row: Sequence[Any]) -> User:
     username, email, verified = row
     return User(username, email, bool(verified))
-
-
-def _instances(mapper: Mapper[Any], attributes: list[str]) -> Callable[[Sequence[Any]], Any]:
-    """A function that makes a detached instance of the mapped class of a row's values."""
-
-    def instance(row: Sequence[Any]) -> Any:
-        # Attributes are there once mappers are configured, which the first call sees to.
-        made = class_mapper(mapper.class_).class_manager.new_instance()
-        for attribute, value in zip(attributes, row, strict=True):
-            set_committed_value(made, attribute, value)
-        make_transient_to_detached(made)
-        return made
-
-    return instance
