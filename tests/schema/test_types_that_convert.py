@@ -55,8 +55,8 @@ class TurnedBySql(TypeDecorator[str]):
     impl = String(255)
     cache_ok = True
 
-    def bind_expression(self, bindvalue: Any) -> ColumnElement[str]:
-        return func.replace(bindvalue, "a", "4", type_=self)
+    def bind_expression(self, bindparam: Any) -> ColumnElement[str]:
+        return func.replace(bindparam, "a", "4", type_=self)
 
     def column_expression(self, column: Any) -> ColumnElement[str]:
         return func.replace(column, "4", "a", type_=self)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
 from ..engine.backends import is_autocommit, level_of_transactions
-from ..schema.user_model import is_unique
+from ..schema.uniques import is_unique
 from .findings import Finding
 
 ADD = "a migration adds it (docs/upgrading.md has the steps)"

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
+from .uniques import is_unique
 from .username_keys import begin_before_ddl, fill_created_table
 from .values import (
     EMAIL_LENGTH,
@@ -72,27 +73,17 @@ def define_tables(
     *,
     with_username_keys: bool = False,
 ) -> Tables:
-    """The tables named with `prefix` on `metadata`, defined there at the first call.
+    """The tables named with `prefix` on `metadata`, where those that are missing are defined.
 
     They refer to `username`, a column of the application's, or to that of a user table that
-    is defined with them. `ValueError` where they refer to another column already.
+    is defined with them. `ValueError` where they refer to another table already.
     """
-    key = ("userharbor_sqlalchemy", prefix)
     with _defining:
-        tables: Tables | None = metadata.info.get(key)
-        if tables is None or metadata.tables.get(tables.sessions.key) is not tables.sessions:
-            tables = _Definition(metadata, prefix).tables(username, with_username_keys)
-            metadata.info[key] = tables
-        if username is not None and username.table is not tables.users:
-            raise ValueError(
-                f"the tables {prefix}… of this MetaData refer to {tables.users.name!r} already;"
-                " another table_prefix makes others"
-            )
-        return tables
+        return _Definition(metadata, prefix).tables(username, with_username_keys)
 
 
 class _Definition:
-    """Defines one set of tables."""
+    """Defines one set of tables, or completes those that are there: reflected, say."""
 
     def __init__(self, metadata: MetaData, prefix: str) -> None:
         self._metadata = metadata
@@ -118,7 +109,6 @@ class _Definition:
         )
         return Tables(
             users=users,
-            username_keys=self._username_keys(username) if with_username_keys else None,
             email_verifications=self._tokens("email_verifications", username, one_a_user=True),
             sessions=self._tokens("sessions", username),
             password_resets=self._tokens("password_resets", username, one_a_user=True),
@@ -136,19 +126,65 @@ class _Definition:
                 _reference("permission", permissions.c.permission, primary_key=True),
                 indexed="permission",
             ),
+            username_keys=self._username_keys(username) if with_username_keys else None,
         )
 
     def _table(self, name: str, *columns: Column[Any], indexed: str | None = None) -> Table:
-        table = Table(self._prefix + name, self._metadata, *columns, **self._options)
+        key = self._prefix + name
+        if self._metadata.schema is not None:
+            key = f"{self._metadata.schema}.{key}"
+        table = self._metadata.tables.get(key)
+        if table is not None and self._has_lost_what_it_refers_to(table):
+            self._metadata.remove(table)
+            table = None
+        if table is None:
+            table = Table(self._prefix + name, self._metadata, *columns, **self._options)
+        for column in columns:
+            self._complete(table, column)
         if indexed is not None:
             self._index(table, indexed)
         return table
 
-    def _index(self, table: Table, column: str, *, unique: bool = False) -> None:
+    def _has_lost_what_it_refers_to(self, table: Table) -> bool:
+        """Whether another table, or column, has taken the place of one that it refers to."""
+        referred = [key.column for key in table.foreign_keys]
+        return any(
+            self._metadata.tables.get(column.table.key) is not column.table
+            or column.table.c.get(column.key) is not column
+            for column in referred
+        )
+
+    def _complete(self, table: Table, column: Column[Any]) -> None:
+        """Let `table` have `column`, and what it refers to."""
+        existing = table.c.get(column.name)
+        if existing is None:
+            table.append_column(column)
+        elif existing is not column and column.foreign_keys:
+            (target,) = (key.column for key in column.foreign_keys)
+            found = [key.column.table for key in existing.foreign_keys]
+            if not found:
+                existing.append_foreign_key(ForeignKey(target, ondelete="CASCADE"))
+            elif target.table not in found:
+                raise ValueError(
+                    f"the tables {self._prefix}… of this MetaData refer to {found[0].name!r}"
+                    " already; another table_prefix makes others"
+                )
+            existing.type = column.type
+
+    def _index(
+        self, table: Table, column: str, *, unique: bool = False, name: str | None = None
+    ) -> None:
+        """Let there be an index on `column`."""
+        if unique:
+            is_there = is_unique(table.c[column])
+        else:
+            plain = [index for index in table.indexes if not index.unique]
+            is_there = any(index.columns.keys()[:1] == [column] for index in plain)
         # By the application's convention, which need not have one for indexes.
-        by_convention = "ix" in self._metadata.naming_convention
-        name = None if by_convention else f"ix_{table.name}_{column}"
-        Index(name, table.c[column], unique=unique)
+        if name is None and "ix" not in self._metadata.naming_convention:
+            name = f"ix_{table.name}_{column}"
+        if not is_there:
+            Index(name, table.c[column], unique=unique)
 
     def _users(self) -> Table:
         users = self._table(
@@ -185,7 +221,7 @@ class _Definition:
         if one_a_user:
             # Beside the plain index, not in its place: MariaDB refuses to drop an index that a
             # foreign key needs. And not a constraint: Alembic can't add one on SQLite.
-            Index(f"uq_{tokens.name}_username", tokens.c.username, unique=True)
+            self._index(tokens, "username", unique=True, name=f"uq_{tokens.name}_username")
         return tokens
 
 

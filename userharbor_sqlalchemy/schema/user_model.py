@@ -10,13 +10,10 @@ from sqlalchemy import (
     Column,
     Dialect,
     Enum,
-    Index,
     Integer,
     Join,
-    PrimaryKeyConstraint,
     String,
     Table,
-    UniqueConstraint,
     inspect,
 )
 from sqlalchemy.dialects import mysql, postgresql
@@ -25,6 +22,7 @@ from sqlalchemy.orm import Mapper, registry
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedType
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
+from .uniques import is_unique
 
 REQUIRED = ("username", "email", "password_hash", "verified")
 ATTRIBUTES = (*REQUIRED, "username_key")
@@ -150,7 +148,9 @@ def _checked(name: str, model: UserModel) -> UserModel:
         if attribute in model.columns:
             _check_column(f"{name}.{attribute}", model.columns[attribute], attribute == "verified")
     if not is_unique(model.columns["username"]):
-        raise ValueError(f"{name}.username is neither the primary key nor unique")
+        raise ValueError(
+            f"{name}.username is neither the primary key nor unique, as far as SQLAlchemy knows"
+        )
     for attribute in ("email", "username_key"):
         if attribute in model.columns and not is_unique(model.columns[attribute]):
             warnings.warn(
@@ -215,22 +215,3 @@ def _stored(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     if isinstance(column_type, postgresql.DOMAIN):
         return _stored(column_type.data_type)
     return column_type
-
-
-def is_unique(column: Column[Any]) -> bool:
-    """Whether a key or index of the column's table holds it alone to be unique."""
-    table = column.table
-    if not isinstance(table, Table):
-        return False
-    keys = (PrimaryKeyConstraint, UniqueConstraint)
-    uniques: list[list[Any]] = [
-        list(key.columns) for key in table.constraints if isinstance(key, keys)
-    ]
-    uniques += [
-        list(index.expressions) for index in table.indexes if index.unique and _is_whole(index)
-    ]
-    return any(len(unique) == 1 and unique[0] is column for unique in uniques)
-
-
-def _is_whole(index: Index) -> bool:
-    return not any(option.endswith("_where") for option in index.kwargs)
