@@ -5,8 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table, inspect
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    inspect,
+)
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from userharbor.exceptions import (
     InvalidCredentialsError,
     InvalidEmailError,
@@ -19,6 +30,7 @@ from userharbor.exceptions import (
 )
 
 from support.databases import Database
+from support.models import user_table
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -210,3 +222,96 @@ def test_a_column_without_a_length_holds_what_the_built_in_one_does(fresh: Datab
         store.create_user(new_user(email="e" * 321))
     with pytest.raises(InvalidCredentialsError):
         store.create_user(new_user(password_hash="p" * 513))
+
+
+class Sized(TypeDecorator[str]):
+    """A text that is as long as the database wants it."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        return dialect.type_descriptor(String(60 if dialect.name in ("mysql", "mariadb") else 90))
+
+
+class Marked(TypeDecorator[str]):
+    """A text that is stored with ten characters more."""
+
+    impl = String(90)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return value and f"encrypted:{value}"
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        return value and value.removeprefix("encrypted:")
+
+
+OF_A_TYPE: dict[str, tuple[TypeEngine[str], dict[str, int]]] = {
+    "by a decorator": (Sized(), {"mysql": 60}),
+    "by a variant": (String(90).with_variant(String(60), "mysql", "mariadb"), {"mysql": 60}),
+    "after a conversion": (Marked(), {"sqlite": 80, "postgresql": 80, "mysql": 80}),
+}
+
+
+@pytest.mark.parametrize("kind", OF_A_TYPE)
+def test_a_text_may_be_as_long_as_this_database_holds_it(kind: str, fresh: Database) -> None:
+    """Whatever the type says, also where the database would store it cut off."""
+    column_type, lengths = OF_A_TYPE[kind]
+    longest = lengths.get(fresh.backend, 90)
+    table = Table(
+        "members",
+        MetaData(),
+        Column("username", String(90), primary_key=True),
+        Column("username_key", String(255), unique=True),
+        Column("email", column_type, unique=True),
+        Column("password_hash", column_type),
+        Column("verified", Boolean),
+        mysql_collate="utf8mb4_bin",
+    )
+    engine = fresh.engine()
+    if fresh.backend == "mysql":
+        event.listen(engine, "connect", lambda c, _: c.cursor().execute("SET sql_mode = ''"))
+    store = SQLAlchemyUserStore(sessionmaker(engine), table)
+    store.metadata.create_all(engine)
+    with pytest.raises(InvalidEmailError):
+        store.create_user(new_user(email=LETTER * (longest + 1)))
+    store.create_user(new_user(email=LETTER * longest, password_hash=LETTER * longest))
+    assert store.get_user_by_email(LETTER * longest) == User("jane", LETTER * longest, False)
+    assert store.get_password_hash("jane") == LETTER * longest
+    with pytest.raises(InvalidCredentialsError):
+        store.set_password_hash("jane", LETTER * (longest + 1))
+    assert store.get_password_hash("jane") == LETTER * longest
+
+
+@pytest.mark.backends("mysql")
+def test_a_column_that_is_measured_in_bytes_holds_fewer_characters(fresh: Database) -> None:
+    """TINYTEXT has 255 of them, and cuts off what is longer where it is not told to refuse it."""
+    table = user_table("members", MetaData(), mysql_collate="utf8mb4_bin")
+    table.c.password_hash.type = mysql.TINYTEXT()
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main), table)
+    store.metadata.create_all(fresh.main)
+    store.create_user(new_user(password_hash=LETTER * 63))
+    assert store.get_password_hash("jane") == LETTER * 63
+    with pytest.raises(InvalidCredentialsError):
+        store.set_password_hash("jane", "x" * 64)
+
+
+def test_a_key_may_be_as_long_as_this_database_holds_it(fresh: Database) -> None:
+    """A name that is longer when it is folded."""
+    table = Table(
+        "members",
+        MetaData(),
+        Column("username", String(9), primary_key=True),
+        Column("username_key", String(20).with_variant(String(9), fresh.backend), unique=True),
+        Column("email", String(90), unique=True),
+        Column("password_hash", String(90)),
+        Column("verified", Boolean),
+        mysql_collate="utf8mb4_bin",
+    )
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main), table)
+    store.metadata.create_all(fresh.main)
+    with pytest.raises(InvalidUsernameError):
+        store.create_user(new_user("s" * 8 + "ß"))
+    store.create_user(new_user("s" * 7 + "ß"))
+    assert store.get_user_by_username("S" * 9) is not None

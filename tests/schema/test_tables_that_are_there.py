@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Boolean, Column, Integer, MetaData, String, inspect, text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.automap import automap_base
-from sqlalchemy.orm import DeclarativeBase, declarative_base, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, sessionmaker
 
 from support.databases import Database
 from support.models import user_table
@@ -110,10 +110,11 @@ def reflected_or_made(db: Database) -> Store:
 
 
 def _cell_with_one_base() -> Callable[[Database], Store]:
-    base: Any = declarative_base()
+    class Base(DeclarativeBase):
+        pass
 
     def run(db: Database) -> Store:
-        class AppUser(base):
+        class AppUser(Base):
             __tablename__ = "people"
             __table_args__ = {"extend_existing": True}
             id = Column(Integer, primary_key=True)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, DateTime, String, Table, inspect, text
+from sqlalchemy import Column, Connection, DateTime, Table, inspect, text
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
 from ..engine.backends import is_autocommit, level_of_transactions
 from ..schema.uniques import is_unique
+from ..schema.user_model import stored_length
 from .findings import Finding
 
 ADD = "a migration adds it (docs/upgrading.md has the steps)"
@@ -51,7 +52,8 @@ class SchemaCheck:
         unique, indexed = self._indexes(table.name, schema)
         for column in columns:
             name = table.name, column.name
-            if problem := _difference(column, found[column.name]):
+            length = stored_length(column.type, self._connection.dialect)
+            if problem := _difference(column, length, found[column.name]):
                 yield Finding("column-differs", problem, *name)
             if is_unique(column):
                 if (column.name,) not in unique:
@@ -163,10 +165,10 @@ def engine_findings(connection: Connection) -> Iterator[Finding]:
         yield Finding("costly-transactions", f"transactions cost more than they must: {cure}")
 
 
-def _difference(column: Column[Any], found: TypeEngine[Any]) -> str | None:
-    wanted, holds = getattr(column.type, "length", None), getattr(found, "length", None)
-    if isinstance(column.type, String) and wanted and holds and holds < wanted:
-        return f"holds {holds} characters, not {wanted}: a migration widens it"
+def _difference(column: Column[Any], length: int | None, found: TypeEngine[Any]) -> str | None:
+    holds = getattr(found, "length", None)
+    if length and holds and holds < length:
+        return f"holds {holds} characters, not {length}: a migration widens it"
     if isinstance(column.type, DateTime) and _digits(found) < 6:
         return "loses microseconds: a migration gives it six digits of them"
     if isinstance(found, postgresql.TIMESTAMP) and not found.timezone:

@@ -23,10 +23,18 @@ from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedTyp
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
 from .uniques import is_unique
+from .values import EMAIL_LENGTH, PASSWORD_HASH_LENGTH, USERNAME_LENGTH
 
 REQUIRED = ("username", "email", "password_hash", "verified")
 ATTRIBUTES = (*REQUIRED, "username_key")
 """The attributes of a user model that the store uses, where it has them."""
+
+LENGTHS = {
+    "username": USERNAME_LENGTH,
+    "username_key": USERNAME_LENGTH,
+    "email": EMAIL_LENGTH,
+    "password_hash": PASSWORD_HASH_LENGTH,
+}
 
 ModelT = TypeVar("ModelT", bound="type[Any] | Table")
 
@@ -52,10 +60,23 @@ class UserModel:
         """
         return (False, True) if _takes_bools(self.columns["verified"].type) else (0, 1)
 
-    def length(self, attribute: str, default: int) -> int:
-        """How many characters the column of `attribute` holds; `default` where it does not say."""
+    def length(self, attribute: str) -> int:
+        """How many characters a text may have in a search by `attribute`."""
         column = self.columns.get(attribute)
-        return getattr(column.type if column is not None else None, "length", None) or default
+        length = None if column is None else getattr(column.type, "length", None)
+        return length or LENGTHS[attribute]
+
+    def holds(self, attribute: str, text: str, dialect: Dialect) -> bool:
+        """Whether the column of `attribute`, if there is one, holds what is stored for `text`.
+
+        One whose type does not say how much holds as much as that of the store's own tables.
+        """
+        if attribute not in self.columns:
+            return True
+        column_type = self.columns[attribute].type
+        store = column_type.dialect_impl(dialect).bind_processor(dialect)
+        stored = store(text) if store is not None else text
+        return len(stored) <= (stored_length(column_type, dialect) or LENGTHS[attribute])
 
     def identities(self) -> list[Any] | None:
         """The discriminators of the model's rows; None where all rows of the table are its."""
@@ -206,6 +227,19 @@ def _takes_bools(column_type: TypeEngine[Any]) -> bool:
 
 
 _no_dialect: Dialect = DefaultDialect()
+
+
+def stored_length(column_type: TypeEngine[Any], dialect: Dialect) -> int | None:
+    """How many characters a column of this type holds on this database, if the type says it."""
+    stored = _stored(column_type.dialect_impl(dialect))
+    if isinstance(stored, mysql.TINYTEXT):
+        return _TINYTEXT_LENGTH
+    length: int | None = getattr(stored, "length", None)
+    return length
+
+
+# It holds 255 bytes, and a character may have four.
+_TINYTEXT_LENGTH = 63
 
 
 def _stored(column_type: TypeEngine[Any]) -> TypeEngine[Any]:

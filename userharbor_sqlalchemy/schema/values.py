@@ -36,12 +36,12 @@ def username_key(username: str) -> str:
     return username.casefold()
 
 
-def is_storable(value: str, length: int) -> bool:
-    """Whether every database can hold `value` in a column of `length` characters.
+def is_storable(value: str, length: int | None = None) -> bool:
+    """Whether every database can hold `value`, in a column of `length` characters.
 
     SQLite would take all of what is refused here; the answers must not differ by database.
     """
-    if len(value) > length or "\0" in value:
+    if (length is not None and len(value) > length) or "\0" in value:
         return False
     if value.isascii():
         return True
@@ -52,7 +52,7 @@ def is_storable(value: str, length: int) -> bool:
     return True
 
 
-def is_storable_key(value: str, length: int) -> bool:
+def is_storable_key(value: str, length: int | None = None) -> bool:
     """Whether every database can hold `value` as a new key, apart from each other key.
 
     To MySQL's and MariaDB's `utf8mb4_bin`, "jane " and "jane" are one key.

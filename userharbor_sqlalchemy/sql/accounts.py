@@ -27,13 +27,7 @@ from ..engine.database import Database, check_size
 from ..errors import EmailTakenError, NoPasswordError, UnknownUserError, UsernameTakenError
 from ..schema.tables import Tables
 from ..schema.user_model import UserModel
-from ..schema.values import (
-    EMAIL_LENGTH,
-    PASSWORD_HASH_LENGTH,
-    USERNAME_LENGTH,
-    is_storable,
-    is_storable_key,
-)
+from ..schema.values import is_storable, is_storable_key
 from .tokens import TokenTable
 from .users import Lookup, Users
 
@@ -55,9 +49,7 @@ class Accounts(Generic[UserT]):
         self._model = model
         self._user_mapper = user_mapper
         self._verifications = verifications
-        self._username_length = model.length("username", USERNAME_LENGTH)
-        self._email_length = model.length("email", EMAIL_LENGTH)
-        self._password_hash_length = model.length("password_hash", PASSWORD_HASH_LENGTH)
+        self._email_length = model.length("email")
 
         email = model.columns["email"]
         password_hash, verified = model.columns["password_hash"], model.columns["verified"]
@@ -168,7 +160,7 @@ class Accounts(Generic[UserT]):
     def all(self, after: str | None, page_size: int) -> Iterator[UserT]:
         """All users by pages, those behind the name `after`."""
         check_size("page_size", page_size)
-        if after is not None and not is_storable(after, len(after)):
+        if after is not None and not is_storable(after):
             raise InvalidUsernameError("Username can't be stored")
         pages = self._database.pages(
             self._select_all, self._users.key, self._lookup.username, page_size, after=after
@@ -181,11 +173,14 @@ class Accounts(Generic[UserT]):
 
     def _row(self, user: CreateUserRequest) -> tuple[dict[str, Any], dict[str, Any]]:
         parameters = self._users.parameters(user.username)
-        if parameters["given_username"] is None or not is_storable_key(
-            user.username, self._username_length
+        key = parameters["given_username_key"]
+        if (
+            key is None
+            or not self._holds_key("username", user.username)
+            or not self._holds("username_key", key)
         ):
             raise InvalidUsernameError("Username can't be stored")
-        if not is_storable_key(user.email, self._email_length):
+        if not self._holds_key("email", user.email):
             raise InvalidEmailError("Email can't be stored")
         self._check_password_hash(user.password_hash)
         row = {
@@ -208,5 +203,12 @@ class Accounts(Generic[UserT]):
         self._verifications.check_not_taken(user.verification_token_hash)
 
     def _check_password_hash(self, password_hash: str) -> None:
-        if not is_storable(password_hash, self._password_hash_length):
+        if not self._holds("password_hash", password_hash):
             raise InvalidCredentialsError("Password hash can't be stored")
+
+    def _holds_key(self, attribute: str, text: str) -> bool:
+        return is_storable_key(text) and self._holds(attribute, text)
+
+    def _holds(self, attribute: str, text: str) -> bool:
+        dialect = self._database.bind.dialect
+        return is_storable(text) and self._model.holds(attribute, text, dialect)

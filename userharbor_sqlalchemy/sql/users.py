@@ -77,7 +77,7 @@ class Users:
         self._discriminator = _discriminator(model)
         self._leftovers = Leftovers(_left_of(self, tables))
         self._insert_key = _insert_key(self)
-        self._key_length = min(USERNAME_LENGTH, model.length("username_key", USERNAME_LENGTH))
+        self._key_length = min(USERNAME_LENGTH, model.length("username_key"))
 
     def new_row(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """What a new row has beside what is in the request, by the keys of its columns."""
