@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Table, bindparam, delete, func, literal, s
 
 from ..engine.database import Database
 from ..schema.user_model import UserModel
-from ..schema.values import USERNAME_LENGTH, is_storable_key, username_key
+from ..schema.values import USERNAME_LENGTH, as_utc, is_storable_key, username_key
 from ..sql.users import Users
 from .findings import Finding
 
@@ -127,7 +127,7 @@ def left_findings(database: Database, users: Users, table: Table) -> Iterator[Fi
 
 def token_findings(database: Database, table: Table, *, one_a_user: bool) -> Iterator[Finding]:
     """Tokens that purging forgot, and users with more than one live token of a kind."""
-    now = datetime.now(timezone.utc)
+    now = as_utc(datetime.now(timezone.utc))
     expires_at = table.c.expires_at
     forgotten = select(func.count()).where(expires_at < literal(now - PURGE_DUE, expires_at.type))
     if count := database.count(forgotten):

@@ -38,7 +38,7 @@ def purge_expired(
 ) -> Purged:
     """Remove what expired `before`, now by default, from `token_tables`, named as in `Purged`."""
     now = datetime.now(timezone.utc)
-    limit = now if before is None else as_utc(before)
+    limit = as_utc(now if before is None else before)
     if limit > now:
         raise ValueError(f"before={before} is in the future; tokens of then are live now")
     check_size("batch_size", batch_size)

@@ -21,7 +21,18 @@ def as_utc(value: datetime) -> datetime:
     aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
     if not EARLIEST <= aware <= LATEST:
         raise ValueError(f"{value} is not between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
-    return aware.astimezone(timezone.utc)
+    utc = aware.astimezone(timezone.utc)
+    # Of the class of EARLIEST: not every driver stores a subclass, as those of freezegun and
+    # pendulum are.
+    return EARLIEST.replace(
+        year=utc.year,
+        month=utc.month,
+        day=utc.day,
+        hour=utc.hour,
+        minute=utc.minute,
+        second=utc.second,
+        microsecond=utc.microsecond,
+    )
 
 
 def as_naive_utc(value: datetime) -> datetime:
@@ -29,6 +40,11 @@ def as_naive_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         return value
     return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def plain(text: str) -> str:
+    """`text` as a `str`: not every driver stores a subclass, as an `Enum` of texts is, as it is."""
+    return str.__str__(text)
 
 
 def username_key(username: str) -> str:

@@ -27,7 +27,7 @@ from ..engine.database import Database, check_size
 from ..errors import EmailTakenError, NoPasswordError, UnknownUserError, UsernameTakenError
 from ..schema.tables import Tables
 from ..schema.user_model import UserModel
-from ..schema.values import is_storable, is_storable_key
+from ..schema.values import is_storable, is_storable_key, plain
 from .tokens import TokenTable
 from .users import Lookup, Users
 
@@ -101,7 +101,7 @@ class Accounts(Generic[UserT]):
         def insert_all(connection: Connection) -> None:
             connection.execute(self._insert, row)
             self._users.complete(connection, parameters)
-            self._verifications.insert(connection, user.username, verification)
+            self._verifications.insert(connection, parameters["given_username"], verification)
 
         self._database.unit(insert_all, lambda: self._check_not_taken(user))
 
@@ -123,6 +123,7 @@ class Accounts(Generic[UserT]):
 
     def by_email(self, email: str) -> UserT | None:
         """The user of this e-mail, as it is given or in lower case, or None."""
+        email = plain(email)
         lowered = email.lower()
         if not is_storable(email, self._email_length):
             return None
@@ -148,7 +149,7 @@ class Accounts(Generic[UserT]):
         """Replace the user's password hash; `UnknownUserError` without such a user."""
         self._check_password_hash(password_hash)
         parameters = self._users.resolve(username)
-        parameters[self._key_of["password_hash"]] = password_hash
+        parameters[self._key_of["password_hash"]] = plain(password_hash)
         # Without its FOUND_ROWS flag, MySQL does not count a row that stays what it was.
         if not self._database.execute(self._update, parameters):
             self._users.check_exists(username)
@@ -162,6 +163,7 @@ class Accounts(Generic[UserT]):
         check_size("page_size", page_size)
         if after is not None and not is_storable(after):
             raise InvalidUsernameError("Username can't be stored")
+        after = after and plain(after)
         pages = self._database.pages(
             self._select_all, self._users.key, self._lookup.username, page_size, after=after
         )
@@ -184,9 +186,9 @@ class Accounts(Generic[UserT]):
             raise InvalidEmailError("Email can't be stored")
         self._check_password_hash(user.password_hash)
         row = {
-            self._key_of["username"]: user.username,
-            self._key_of["email"]: user.email,
-            self._key_of["password_hash"]: user.password_hash,
+            self._key_of["username"]: plain(user.username),
+            self._key_of["email"]: plain(user.email),
+            self._key_of["password_hash"]: plain(user.password_hash),
             **self._unverified,
             **self._users.new_row(parameters),
         }
@@ -197,7 +199,7 @@ class Accounts(Generic[UserT]):
             return
         if self._users.is_taken(user.username):
             raise UsernameTakenError
-        email = {"given_email": user.email}
+        email = {"given_email": plain(user.email)}
         if self._database.first(self._select_taken_email, email, of_primary=True) is not None:
             raise EmailTakenError
         self._verifications.check_not_taken(user.verification_token_hash)

@@ -19,7 +19,7 @@ from userharbor.exceptions import UserHarborError
 
 from ..engine.database import Database
 from ..errors import AlreadyExistsError
-from ..schema.values import NAME_LENGTH, is_storable, is_storable_key
+from ..schema.values import NAME_LENGTH, is_storable, is_storable_key, plain
 from .expressions import identical, share_locked, unless_enforced
 from .leftovers import Leftovers
 from .users import Users
@@ -59,7 +59,7 @@ class Names:
 
     def resolve(self, name: str, *, of_primary: bool = True) -> dict[str, Any]:
         """The parameters of `matches`. A name that no column can hold finds no row."""
-        return {self._parameter: name if is_storable(name, NAME_LENGTH) else None}
+        return {self._parameter: plain(name) if is_storable(name, NAME_LENGTH) else None}
 
     def found(self, stored: str, parameters: Mapping[str, Any]) -> bool:
         """Whether the name in a row is the one asked for, whatever the collation folds."""

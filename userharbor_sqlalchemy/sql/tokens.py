@@ -34,6 +34,7 @@ from ..schema.values import (
     as_utc,
     is_storable,
     is_storable_key,
+    plain,
 )
 from .expressions import delete_by_key, identical, share_locked, unless_enforced
 from .users import Users
@@ -136,7 +137,7 @@ class TokenTable:
         """
         if not is_storable_key(token_hash, TOKEN_HASH_LENGTH):
             raise self._invalid("Token hash can't be stored")
-        return {"given_token_hash": token_hash, "given_expires_at": as_utc(expires_at)}
+        return {"given_token_hash": plain(token_hash), "given_expires_at": as_utc(expires_at)}
 
     def insert(self, connection: Connection, username: str, row: dict[str, Any]) -> None:
         """Store `row` for the user that is spelled `username`."""
@@ -247,7 +248,8 @@ def _given(column: ColumnElement[T]) -> BindParameter[T]:
 
 def _hashed(token_hash: str) -> dict[str, Any]:
     """The parameters that find a token. A hash that no column can hold finds none."""
-    return {"given_token_hash": token_hash if is_storable(token_hash, TOKEN_HASH_LENGTH) else None}
+    is_there = is_storable(token_hash, TOKEN_HASH_LENGTH)
+    return {"given_token_hash": plain(token_hash) if is_there else None}
 
 
 def _token(row: Sequence[Any] | None, token_hash: str) -> UserToken | None:

@@ -27,7 +27,7 @@ from ..engine.database import Database
 from ..errors import UnknownUserError
 from ..schema.tables import Tables
 from ..schema.user_model import UserModel
-from ..schema.values import USERNAME_LENGTH, is_storable, username_key
+from ..schema.values import USERNAME_LENGTH, is_storable, plain, username_key
 from .expressions import identical, unless_enforced
 from .instances import Instances
 from .leftovers import Leftovers
@@ -92,6 +92,7 @@ class Users:
 
     def parameters(self, username: str) -> dict[str, Any]:
         """A name and its key as parameters; None in their place for a name that no column holds."""
+        username = plain(username)
         key = username_key(username)
         if not is_storable(key, self._key_length):
             return {"given_username_key": None, "given_username": None}
