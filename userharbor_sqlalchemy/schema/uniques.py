@@ -4,20 +4,39 @@ from typing import Any
 
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 
+Unique = PrimaryKeyConstraint | UniqueConstraint | Index
+
 
 def is_unique(column: Column[Any]) -> bool:
-    """Whether a key or index of the column's table holds it alone to be unique."""
+    """Whether a key or index of the column's table holds it alone to be unique, at once."""
+    return any(not getattr(unique, "deferrable", None) for unique in uniques_of(column))
+
+
+def uniques_of(column: Column[Any]) -> list[Unique]:
+    """The keys and indexes of the column's table that hold it alone to be unique."""
     table = column.table
     if not isinstance(table, Table):
-        return False
+        return []
     keys = (PrimaryKeyConstraint, UniqueConstraint)
-    uniques: list[list[Any]] = [
-        list(key.columns) for key in table.constraints if isinstance(key, keys)
-    ]
-    uniques += [
-        list(index.expressions) for index in table.indexes if index.unique and _is_whole(index)
-    ]
-    return any(len(unique) == 1 and unique[0] is column for unique in uniques)
+    parts_of: dict[Unique, list[Any]] = {
+        key: list(key.columns) for key in table.constraints if isinstance(key, keys)
+    }
+    parts_of |= {
+        index: list(index.expressions)
+        for index in table.indexes
+        if index.unique and _is_whole(index)
+    }
+    return [one for one, parts in parts_of.items() if len(parts) == 1 and parts[0] is column]
+
+
+def names_of_uniques(column: Column[Any]) -> set[str]:
+    """What they are named, also where PostgreSQL has named them."""
+    table, names = column.table, set[str]()
+    for unique in uniques_of(column):
+        is_primary = isinstance(unique, PrimaryKeyConstraint)
+        by_database = f"{table.name}_pkey" if is_primary else f"{table.name}_{column.name}_key"
+        names.add(str(unique.name or by_database))
+    return names
 
 
 def _is_whole(index: Index) -> bool:

@@ -175,8 +175,8 @@ def _checked(name: str, model: UserModel) -> UserModel:
     for attribute in ("email", "username_key"):
         if attribute in model.columns and not is_unique(model.columns[attribute]):
             warnings.warn(
-                f"{name}.{attribute} has no unique constraint or index that SQLAlchemy knows of;"
-                " without one, two users may have the same",
+                f"{name}.{attribute} has no unique constraint or index that SQLAlchemy knows of,"
+                " and that is not deferrable; without one, two users may have the same",
                 stacklevel=5,
             )
     return model

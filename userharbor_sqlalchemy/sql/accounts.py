@@ -1,5 +1,6 @@
 """Accounts: creating, finding, listing and deleting users."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Generic
@@ -16,6 +17,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 from userharbor.exceptions import (
     InvalidCredentialsError,
     InvalidEmailError,
@@ -26,10 +28,14 @@ from userharbor.interfaces import CreateUserRequest, UserT
 from ..engine.database import Database, check_size
 from ..errors import EmailTakenError, NoPasswordError, UnknownUserError, UsernameTakenError
 from ..schema.tables import Tables
+from ..schema.uniques import names_of_uniques
 from ..schema.user_model import UserModel
 from ..schema.values import is_storable, is_storable_key, plain
 from .tokens import TokenTable
 from .users import Lookup, Users
+
+# Of PostgreSQL's texts.
+_CONSTRAINT = re.compile('unique constraint "(.+)"')
 
 
 class Accounts(Generic[UserT]):
@@ -103,7 +109,13 @@ class Accounts(Generic[UserT]):
             self._users.complete(connection, parameters)
             self._verifications.insert(connection, parameters["given_username"], verification)
 
-        self._database.unit(insert_all, lambda: self._check_not_taken(user))
+        try:
+            self._database.unit(insert_all, lambda: self._check_not_taken(user))
+        except IntegrityError as error:
+            refusal = error
+        else:
+            return
+        raise self._taken_by_whom_nobody_sees(refusal)
 
     def set_verified(self, username: str) -> None:
         """Mark the user's e-mail as verified, if there is such a user."""
@@ -203,6 +215,16 @@ class Accounts(Generic[UserT]):
         if self._database.first(self._select_taken_email, email, of_primary=True) is not None:
             raise EmailTakenError
         self._verifications.check_not_taken(user.verification_token_hash)
+
+    def _taken_by_whom_nobody_sees(self, refusal: IntegrityError) -> IntegrityError:
+        """What the name of the constraint says, where row-level security hides the other user."""
+        found = _CONSTRAINT.search(str(refusal.orig))
+        name = found[1] if found else None
+        if name in names_of_uniques(self._model.columns["email"]):
+            return EmailTakenError()
+        if name in names_of_uniques(self._users.key) | names_of_uniques(self._users.folded):
+            return UsernameTakenError()
+        return refusal
 
     def _check_password_hash(self, password_hash: str) -> None:
         if not self._holds("password_hash", password_hash):
