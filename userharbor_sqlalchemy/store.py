@@ -33,7 +33,7 @@ from .maintenance.purge import Progress, Purged, purge_expired
 from .schema.tables import DEFAULT_PREFIX, define_tables
 from .schema.tables import metadata as built_in_metadata
 from .schema.user_model import built_in, registered
-from .schema.username_keys import add_missing_keys
+from .schema.username_keys import set_keys
 from .sql.accounts import Accounts
 from .sql.grants import Grants, Names, UserPermissions
 from .sql.tokens import TokenTable
@@ -502,11 +502,11 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return check(self._database, self._model, self._users, self._tables)
 
     def sync_username_keys(self) -> int:
-        """Let users whom the application added by itself be found in any casing.
+        """Let users whom the application added or renamed by itself be found in any casing.
 
-        Returns how many were taken in: 0 where `user_model` has a `username_key`, which is
-        the application's to fill. All or none in one transaction, and safe to run again or
-        while users register.
+        Returns how many had no key or a wrong one: 0 where `user_model` has a `username_key`,
+        which is the application's to fill. All or none in one transaction, and safe to run
+        again or while users register.
 
         Raises:
             UsernamesCollideError: Its text lists the names that differ in casing only.
@@ -515,4 +515,4 @@ class SQLAlchemyUserStore(Generic[UserT]):
         if keys is None:
             return 0
         # Refused where another call has taken a user in between the look for one and the insert.
-        return self._database.unit(lambda c: add_missing_keys(c, keys), lambda: None)
+        return self._database.unit(lambda c: set_keys(c, keys), lambda: None)

@@ -151,3 +151,46 @@ def test_a_hundred_thousand_users_are_taken_in(db: Database) -> None:
         with pytest.raises(IntegrityError, match="Username already exists"):
             added.create_user(new_user("uSER500"))
         store.metadata.drop_all(db.main)
+
+
+WRONG = {
+    "of no name": {"Jane": "something"},
+    "of another name": {"Janet": "jane"},
+    "of each other": {"Jane": "joe", "Joe": "jane"},
+    "of one who has none": {"Janet": "jane", "Jane": None},
+    "in the wrong casing": {"Straße": "straße"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=list(WRONG))
+def test_a_sync_corrects_a_key_that_is_wrong(wrong: dict[str, str | None], db: Database) -> None:
+    """As `check()` says that it does: of a user whom the application renamed, say."""
+    table = user_table("app_users", MetaData(), mysql_collate="utf8mb4_bin")
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        add_users(db, table, *wrong)
+        rows = [{"username": name, "username_key": key} for name, key in wrong.items() if key]
+        with db.main.begin() as connection:
+            connection.execute(store.metadata.tables["own_username_keys"].insert(), rows)
+        assert "key-missing" in {finding.code for finding in store.check()}
+        assert store.sync_username_keys() == len(wrong)
+        assert "key-missing" not in {finding.code for finding in store.check()}
+        for name in wrong:
+            found = store.get_user_by_username(name.upper())
+            assert found is not None
+            assert found.username == name
+        assert store.sync_username_keys() == 0
+
+
+def test_keys_stay_wrong_where_names_collide(db: Database) -> None:
+    """All or nothing."""
+    table = user_table("app_users", MetaData(), mysql_collate="utf8mb4_bin")
+    store = store_on(db, table)
+    with created(db, store.metadata):
+        add_users(db, table, "Jane", "JANE", "Joe")
+        keys = store.metadata.tables["own_username_keys"]
+        with db.main.begin() as connection:
+            connection.execute(keys.insert().values(username="Joe", username_key="wrong"))
+        with pytest.raises(ValueError, match="differ in casing only"):
+            store.sync_username_keys()
+        assert db.read("SELECT username_key FROM own_username_keys") == [("wrong",)]

@@ -1,4 +1,4 @@
-"""Giving users a key who were added without one: before there was a table of keys, or beside it."""
+"""Giving users their keys whom the application has added or renamed beside the table of keys."""
 
 from contextlib import suppress
 from typing import Any
@@ -13,14 +13,15 @@ from .values import USERNAME_LENGTH, is_storable_key, username_key
 BATCH_SIZE = 1000
 
 
-def add_missing_keys(connection: Connection, keys: Table) -> int:
-    """Store the key of each user who has none, and return how many that were.
+def set_keys(connection: Connection, keys: Table) -> int:
+    """Store the key of each user who has none or a wrong one, and return how many that were.
 
     `UsernamesCollideError` if some of them, or of those who have one, fold to the same key;
     it is the caller's to take back what was stored by then. A name whose key no column can
     hold stays without, and is found as it is spelled.
     """
     username = _username(keys)
+    _remove_wrong_keys(connection, keys)
     if not backend_of(connection.dialect).enforces_foreign_keys:
         # A user whom the application deleted has left a key.
         is_owned = exists().where(
@@ -83,11 +84,24 @@ def fill_created_table(keys: Table, connection: Connection, **_: object) -> None
     if not isinstance(connection, Connection):  # a mock engine, which only prints
         return
     try:
-        add_missing_keys(connection, keys)
+        set_keys(connection, keys)
     except Exception:
         with suppress(DBAPIError):
             keys.drop(connection)
         raise
+
+
+def _remove_wrong_keys(connection: Connection, keys: Table) -> None:
+    """All of them before any is set: one may be the right one of another user."""
+    key = keys.c.username_key
+    rows = select(key, keys.c.username).order_by(key).limit(BATCH_SIZE)
+    remove = delete(keys).where(key.in_(bindparam("wrong", expanding=True)))
+    page = connection.execute(rows).all()
+    while page:
+        wrong = [stored for stored, username in page if stored != username_key(username)]
+        if wrong:
+            connection.execute(remove, {"wrong": wrong})
+        page = connection.execute(rows.where(key > page[-1][0])).all()
 
 
 def _username(keys: Table) -> Column[str]:
