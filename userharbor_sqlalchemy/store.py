@@ -239,7 +239,11 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return self._accounts.by_username(username)
 
     def get_user_by_email(self, email: str) -> UserT | None:
-        """Return the user of this e-mail, as it is given or in lower case, or None."""
+        """Return the user of this e-mail, as it is given or in lower case, or None.
+
+        In any casing of ASCII where the user table has an index on `lower(email)`, or its
+        collation folds the case.
+        """
         return self._accounts.by_email(email)
 
     def get_password_hash(self, username: str) -> str:

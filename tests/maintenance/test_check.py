@@ -344,7 +344,8 @@ def test_a_database_of_0_7_0_is_found_lacking(fresh: Database) -> None:
         fresh.backend == "mysql"  # which makes one for the foreign key
     )
     assert "1 user ('josé') with more than one live token" in findings
-    assert "capitals in the e-mail address" in findings
+    # There, the collation folds them.
+    assert ("capitals in the e-mail address" in findings) == (fresh.backend != "mysql")
     assert ("loses microseconds" in findings) == (fresh.backend == "mysql")
     assert ("collation" in findings) == (fresh.backend == "mysql")
 

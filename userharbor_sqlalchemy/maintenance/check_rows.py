@@ -3,10 +3,11 @@
 Rows are read by the page, and none is locked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, func, literal, select
+from sqlalchemy import ColumnElement, Row, Table, bindparam, delete, func, literal, select
 
 from ..engine.database import Database
 from ..schema.user_model import UserModel
@@ -64,8 +65,8 @@ def user_findings(
             ):
                 without_key.add(name)
                 spellings.setdefault(username_key(name), []).append(name)
-            if row.email is not None and row.email != row.email.lower():
-                with_capitals.add(name)
+        for name in _not_found_by_email(database, model, page):
+            with_capitals.add(name)
     table = model.table.name
     if without_key.count:
         message = f"{without_key} without the right username_key: {remedy}"
@@ -75,9 +76,25 @@ def user_findings(
         yield Finding(
             "email-with-capitals",
             f"{with_capitals} with capitals in the e-mail address, which is found in that"
-            " spelling only: store it in lower case",
+            " spelling only: store it in lower case, or have an index on lower(email)",
             table,
         )
+
+
+def _not_found_by_email(
+    database: Database, model: UserModel, page: Sequence[Row[Any]]
+) -> Iterator[str]:
+    """Whose address has capitals, and neither an index nor a collation that folds them."""
+    email = model.columns["email"]
+    by_email = {
+        row.email: row.username for row in page if row.email and row.email.lower() != row.email
+    }
+    if not by_email:
+        return
+    in_lower_case = [spelled.lower() for spelled in by_email]
+    found = select(email.label("email")).where(model.email_as_found(email).in_(in_lower_case))
+    missed = by_email.keys() - {row.email for row in database.all(found, {})}
+    yield from (name for spelled, name in by_email.items() if spelled in missed)
 
 
 def _collisions(

@@ -1,5 +1,6 @@
-"""Which columns a table holds to be unique."""
+"""Which columns a table holds to be unique, and which indexes are of a text in lower case."""
 
+import re
 from typing import Any
 
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
@@ -29,10 +30,24 @@ def uniques_of(column: Column[Any]) -> list[Unique]:
     return [one for one, parts in parts_of.items() if len(parts) == 1 and parts[0] is column]
 
 
+def lowered_indexes(column: Column[Any]) -> list[Index]:
+    """The indexes on `lower(column)`, as the application or PostgreSQL wrote it."""
+    name = rf"(\w+\.)*[\"`]?{re.escape(column.name)}[\"`]?"
+    lowered = re.compile(rf"\(*lower\(+{name}\)?(::[\w ]+)?\)+", re.IGNORECASE)
+    indexes = column.table.indexes if isinstance(column.table, Table) else ()
+    return [
+        index
+        for index in indexes
+        if _is_whole(index)
+        and len(index.expressions) == 1
+        and lowered.fullmatch(str(*index.expressions))
+    ]
+
+
 def names_of_uniques(column: Column[Any]) -> set[str]:
     """What they are named, also where PostgreSQL has named them."""
     table, names = column.table, set[str]()
-    for unique in uniques_of(column):
+    for unique in [*uniques_of(column), *lowered_indexes(column)]:
         is_primary = isinstance(unique, PrimaryKeyConstraint)
         by_database = f"{table.name}_pkey" if is_primary else f"{table.name}_{column.name}_key"
         names.add(str(unique.name or by_database))

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Enum,
     Integer,
     Join,
     String,
     Table,
+    func,
     inspect,
 )
 from sqlalchemy.dialects import mysql, postgresql
@@ -22,7 +24,7 @@ from sqlalchemy.orm import Mapper, registry
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedType
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
-from .uniques import is_unique
+from .uniques import is_unique, lowered_indexes
 from .values import EMAIL_LENGTH, PASSWORD_HASH_LENGTH, USERNAME_LENGTH
 
 REQUIRED = ("username", "email", "password_hash", "verified")
@@ -77,6 +79,10 @@ class UserModel:
         store = column_type.dialect_impl(dialect).bind_processor(dialect)
         stored = store(text) if store is not None else text
         return len(stored) <= (stored_length(column_type, dialect) or LENGTHS[attribute])
+
+    def email_as_found(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """What lookups compare of an address, the column or a parameter: what an index is on."""
+        return func.lower(text) if lowered_indexes(self.columns["email"]) else text
 
     def identities(self) -> list[Any] | None:
         """The discriminators of the model's rows; None where all rows of the table are its."""
@@ -173,13 +179,19 @@ def _checked(name: str, model: UserModel) -> UserModel:
             f"{name}.username is neither the primary key nor unique, as far as SQLAlchemy knows"
         )
     for attribute in ("email", "username_key"):
-        if attribute in model.columns and not is_unique(model.columns[attribute]):
+        if attribute in model.columns and not _is_held_unique(model, attribute):
             warnings.warn(
                 f"{name}.{attribute} has no unique constraint or index that SQLAlchemy knows of,"
                 " and that is not deferrable; without one, two users may have the same",
                 stacklevel=5,
             )
     return model
+
+
+def _is_held_unique(model: UserModel, attribute: str) -> bool:
+    column = model.columns[attribute]
+    lowered = lowered_indexes(column) if attribute == "email" else []
+    return is_unique(column) or any(index.unique for index in lowered)
 
 
 def _check_column(named: str, column: Column[Any], is_verified: bool) -> None:

@@ -62,13 +62,12 @@ class Accounts(Generic[UserT]):
         no, yes = model.flags
         self._key_of = {name: column.key for name, column in model.columns.items()}
         self._unverified, self._verified = {verified.key: no}, {verified.key: yes}
-        given_emails: list[BindParameter[str]] = [
-            bindparam("given_email", type_=email.type),
-            bindparam("given_email_in_lower_case", type_=email.type),
-        ]
-        self._has_email = email.in_(given_emails)
+        found = model.email_as_found(email)
+        given_email = model.email_as_found(bindparam("given_email", type_=email.type))
+        in_lower_case: BindParameter[str] = bindparam("given_email_in_lower_case", type_=email.type)
+        self._has_email = found.in_([given_email, in_lower_case])
         self._select_taken_email = (
-            select(email).where(email == given_emails[0]).with_for_update(read=True)
+            select(email).where(found == given_email).with_for_update(read=True)
         )
         self._select_password_hash = select(
             users.spelled, password_hash.label("password_hash")
@@ -134,7 +133,7 @@ class Accounts(Generic[UserT]):
         return self._user(row)
 
     def by_email(self, email: str) -> UserT | None:
-        """The user of this e-mail, as it is given or in lower case, or None."""
+        """The user of this e-mail, as given, in lower case or as an index folds it, or None."""
         email = plain(email)
         lowered = email.lower()
         if not is_storable(email, self._email_length):
