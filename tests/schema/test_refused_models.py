@@ -1,5 +1,6 @@
 """User models of the application's that are refused, or taken with a warning."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from sqlalchemy import (
     func,
     inspect,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, sessionmaker, synonym
 
 from support.models import imperative, user_table
 from userharbor_sqlalchemy import SQLAlchemyUserStore, register_user_model
@@ -41,6 +43,71 @@ def test_a_missing_attribute_is_refused_by_name(missing: str) -> None:
     with pytest.raises(TypeError, match=f"AppUser has no column attribute '{missing}'"):
         register_user_model(AppUser, table)
     assert set(table.metadata.tables) == {"app_users"}
+
+
+def _login_is_the_email() -> type[Any]:
+    class Base(DeclarativeBase):
+        pass
+
+    class AppUser(Base):
+        __tablename__ = "app_users"
+        email: Mapped[str] = mapped_column(String(320), primary_key=True)
+        username = synonym("email")
+        password_hash: Mapped[str] = mapped_column(String(255))
+        verified: Mapped[bool]
+
+    return AppUser
+
+
+def _email_is_the_login() -> type[Any]:
+    class Base(DeclarativeBase):
+        pass
+
+    class AppUser(Base):
+        __tablename__ = "app_users"
+        username: Mapped[str] = mapped_column(String(320), primary_key=True)
+        password_hash: Mapped[str] = mapped_column(String(255))
+        verified: Mapped[bool]
+
+        @hybrid_property
+        def email(self) -> str:
+            return self.username
+
+    return AppUser
+
+
+def _login_is_of_python() -> type[Any]:
+    class AppUser:
+        @property
+        def username(self) -> str:
+            return str(vars(self)["email"])
+
+    table = Table(
+        "app_users",
+        MetaData(),
+        Column("email", String(320), primary_key=True),
+        Column("password_hash", String(512)),
+        Column("verified", Boolean),
+    )
+    registry(metadata=table.metadata).map_imperatively(AppUser, table)
+    return AppUser
+
+
+@pytest.mark.parametrize(
+    ("model", "lacks"),
+    [
+        (_login_is_the_email, "username"),
+        (_email_is_the_login, "email"),
+        (_login_is_of_python, "username"),
+    ],
+)
+def test_one_column_for_two_attributes_is_refused(
+    model: Callable[[], type[Any]], lacks: str
+) -> None:
+    """The text says why: what is stored for the one is not what is stored for the other."""
+    why = "what is there is no column .* as it is spelled, and an address in lower case"
+    with pytest.raises(TypeError, match=f"AppUser has no column attribute '{lacks}': {why}"):
+        register_user_model(model())
 
 
 def test_a_username_that_is_not_unique_is_refused() -> None:

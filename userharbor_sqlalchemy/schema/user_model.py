@@ -167,10 +167,18 @@ def _from_class(model: type[Any], table: Table | None) -> UserModel:
     return _checked(name, UserModel(local, columns, mapper))
 
 
+_A_COLUMN_EACH = (
+    "the store writes to a column for each: a username as it is spelled, and an address in lower"
+    " case"
+)
+
+
 def _checked(name: str, model: UserModel) -> UserModel:
     for attribute in REQUIRED:
         if attribute not in model.columns:
-            raise TypeError(f"{name} has no column attribute {attribute!r}")
+            there = model.mapper is not None and hasattr(model.mapper.class_, attribute)
+            why = f": what is there is no column of its own; {_A_COLUMN_EACH}" if there else ""
+            raise TypeError(f"{name} has no column attribute {attribute!r}{why}")
     for attribute in ATTRIBUTES:
         if attribute in model.columns:
             _check_column(f"{name}.{attribute}", model.columns[attribute], attribute == "verified")
