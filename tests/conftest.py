@@ -39,9 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what takes several servers or drivers, unless its path or `-m` asks for it."""
+    """Leave out what takes several servers, or other drivers and libraries, unless asked for.
+
+    By its path, or by `-m` with its marker.
+    """
     asked_for: str = config.getoption("markexpr") or ""
-    marker = {"cluster": "cluster", "test_other_drivers.py": "drivers"}.get(collection_path.name)
+    markers = {
+        "cluster": "cluster",
+        "ecosystem": "ecosystem",
+        "test_other_drivers.py": "drivers",
+    }
+    marker = markers.get(collection_path.name)
     return True if marker is not None and marker not in asked_for else None
 
 
