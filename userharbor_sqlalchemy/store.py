@@ -19,7 +19,7 @@ from userharbor.exceptions import (
 from userharbor.interfaces import CreateUserRequest, UserT, UserToken
 
 from .engine.database import Database
-from .engine.sessions import SessionFactory, Sessions, check_factory
+from .engine.sessions import SessionFactory, Sessions, check_factory, common_bind
 from .errors import (
     PermissionTakenError,
     ResetTokenTakenError,
@@ -99,6 +99,9 @@ class SQLAlchemyUserStore(Generic[UserT]):
     ) -> None:
         """Define the tables. Sends no SQL and does not call `session_factory`.
 
+        But where a model on SQLite does not say what is unique, as a reflected one may not, the
+        engine of a `sessionmaker` is asked for it.
+
         Args:
             session_factory: A `sessionmaker`, a `scoped_session`, or any callable that returns a
                 session.
@@ -124,7 +127,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
             tables = define_tables(metadata, table_prefix)
             model = built_in(tables)
         else:
-            model, tables = registered(user_model, None, table_prefix)
+            model, tables = registered(user_model, None, table_prefix, common_bind(session_factory))
             if metadata not in (None, model.table.metadata):
                 raise ValueError("metadata is not that of user_model, where its tables are")
         self.metadata: MetaData = model.table.metadata

@@ -82,6 +82,49 @@ def test_an_application_starts_three_times_over_reflected_tables(
 
 
 @pytest.mark.backends("sqlite")
+@pytest.mark.parametrize(
+    "unique",
+    [
+        "{} TEXT UNIQUE",
+        "{} VARCHAR(255) NOT NULL UNIQUE",
+        '"{}" varchar(150) COLLATE BINARY NOT NULL UNIQUE',
+        "`{}` VARCHAR(255) CONSTRAINT one_{} UNIQUE ON CONFLICT ABORT",
+        "[{}] VARCHAR(255) DEFAULT ('') UNIQUE",
+    ],
+)
+@pytest.mark.parametrize("start", [reflected_table, automapped_class])
+def test_what_sqlite_holds_to_be_unique_is_seen(
+    start: Callable[[Database], Store], unique: str, fresh: Database
+) -> None:
+    """However the CREATE TABLE says it: SQLAlchemy reads some of it only."""
+    columns = ", ".join(unique.format(name, name) for name in ("username", "email"))
+    with fresh.main.begin() as connection:
+        connection.exec_driver_sql(
+            f"CREATE TABLE people (id INTEGER PRIMARY KEY, {columns}, password_hash TEXT,"
+            " verified BOOLEAN)"
+        )
+    for _ in range(3):
+        store = start(fresh)
+        store.metadata.create_all(fresh.main)
+        assert works(store)
+    assert "not-unique" not in {finding.code for finding in store.check()}
+
+
+@pytest.mark.backends("sqlite")
+def test_what_sqlite_does_not_hold_to_be_unique_is_refused(fresh: Database) -> None:
+    """A part of the rows, or of a pair."""
+    with fresh.main.begin() as connection:
+        for statement in (
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, tenant TEXT, username TEXT,"
+            " email TEXT UNIQUE, password_hash TEXT, verified BOOLEAN, UNIQUE (tenant, username))",
+            "CREATE UNIQUE INDEX some ON people (username) WHERE tenant = 'a'",
+        ):
+            connection.exec_driver_sql(statement)
+    with pytest.raises(ValueError, match="username is neither the primary key nor unique"):
+        reflected_table(fresh)
+
+
+@pytest.mark.backends("sqlite")
 def test_what_a_reflected_table_lacks_is_completed(fresh: Database) -> None:
     """A column, an index, a foreign key: so that a migration finds them missing."""
     store = reflected_or_made(fresh)

@@ -31,7 +31,7 @@ class Sessions:
 
     def bind(self, *, reads: bool = False, of: Session | scoped_session[Any] | None = None) -> Bind:
         """The bind of a session, for a write or a lock unless it `reads`; `of` a given one."""
-        if of is None and (common := _common_bind(self._factory)):
+        if of is None and (common := common_bind(self._factory)):
             return common
         clause = self._reading if reads else self.no_op
         return (of or self._factory()).get_bind(self._mapper, clause=clause)
@@ -101,7 +101,7 @@ def _described(factory: object) -> str:
     return f"of the type {type(factory).__name__}"
 
 
-def _common_bind(factory: object) -> Bind | None:
+def common_bind(factory: object) -> Bind | None:
     """The bind that every session of `factory` has, where that is known without making one.
 
     Making a session just to ask it would be a tenth of the time of a read.

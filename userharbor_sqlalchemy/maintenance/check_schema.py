@@ -8,7 +8,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
 from ..engine.backends import is_autocommit, level_of_transactions
-from ..schema.uniques import is_unique
+from ..schema.uniques import is_unique, unique_on_sqlite
 from ..schema.user_model import stored_length
 from .findings import Finding
 
@@ -127,7 +127,7 @@ class SchemaCheck:
             *(tuple(each["column_names"]) for each in constraints),
         }
         unique |= {tuple(index["column_names"]) for index in whole if index["unique"]}
-        unique |= _unique_columns(self._connection, table, schema)
+        unique |= {(column,) for column in unique_on_sqlite(self._connection, table, schema)}
         every = unique | {tuple(index["column_names"]) for index in whole}
         return unique, {columns[0] for columns in every if columns}
 
@@ -216,26 +216,6 @@ def _folds(connection: Connection, charset: str, collation: str) -> bool:
     )
     query = f"SELECT {small} COLLATE {collation} IN ({capital}, {accented})"
     return bool(connection.scalar(text(query)))
-
-
-def _unique_columns(
-    connection: Connection, table: str, schema: str | None
-) -> set[tuple[str | None, ...]]:
-    """What SQLite holds to be unique in a CREATE TABLE that SQLAlchemy can't read."""
-    if connection.dialect.name != "sqlite":
-        return set()
-    rows = connection.execute(
-        text(
-            """
-            SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
-            JOIN pragma_index_info(list.name, coalesce(:schema, 'main')) AS part
-            WHERE list."unique" AND NOT list.partial
-            GROUP BY list.name HAVING count(*) = 1
-            """
-        ),
-        {"table": table, "schema": schema},
-    )
-    return {(name,) for (name,) in rows}
 
 
 def _digits(found: TypeEngine[Any]) -> int:

@@ -3,7 +3,16 @@
 import re
 from typing import Any
 
-from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    text,
+)
 
 Unique = PrimaryKeyConstraint | UniqueConstraint | Index
 
@@ -28,6 +37,31 @@ def uniques_of(column: Column[Any]) -> list[Unique]:
         if index.unique and _is_whole(index)
     }
     return [one for one, parts in parts_of.items() if len(parts) == 1 and parts[0] is column]
+
+
+def add_unseen(table: Table, engine: object) -> None:
+    """Let `table` have each `UNIQUE` that SQLAlchemy does not see when it reflects SQLite's."""
+    if not isinstance(engine, Engine) or engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as connection:
+        for name in unique_on_sqlite(connection, table.name, table.schema):
+            if name in table.c and not uniques_of(table.c[name]):
+                table.append_constraint(UniqueConstraint(table.c[name]))
+
+
+def unique_on_sqlite(connection: Connection, table: str, schema: str | None) -> set[str]:
+    """The columns that SQLite itself holds to be unique, each alone; none of another database."""
+    if connection.dialect.name != "sqlite":
+        return set()
+    return set(connection.scalars(text(_UNIQUE), {"table": table, "schema": schema}))
+
+
+_UNIQUE = """
+    SELECT part.name FROM pragma_index_list(:table, coalesce(:schema, 'main')) AS list
+    JOIN pragma_index_info(list.name, coalesce(:schema, 'main')) AS part
+    WHERE list."unique" AND NOT list.partial
+    GROUP BY list.name HAVING count(*) = 1 AND part.name IS NOT NULL
+"""
 
 
 def lowered_indexes(column: Column[Any]) -> list[Index]:

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapper, registry
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedType
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
-from .uniques import is_unique, lowered_indexes
+from .uniques import add_unseen, is_unique, lowered_indexes
 from .values import EMAIL_LENGTH, PASSWORD_HASH_LENGTH, USERNAME_LENGTH
 
 REQUIRED = ("username", "email", "password_hash", "verified")
@@ -112,10 +112,16 @@ def register_user_model(
 
 
 def registered(
-    model: "type[Any] | Table", table: Table | None, prefix: str
+    model: "type[Any] | Table", table: Table | None, prefix: str, engine: object = None
 ) -> tuple[UserModel, Tables]:
-    """The shape of `model` and the tables of a store on it, defined at the first call."""
-    user_model = _from_table(model) if isinstance(model, Table) else _from_class(model, table)
+    """The shape of `model` and the tables of a store on it, defined where they are missing.
+
+    An `engine` is asked what is unique where the model does not say it.
+    """
+    if isinstance(model, Table):
+        user_model = _from_table(model, engine)
+    else:
+        user_model = _from_class(model, table, engine)
     return user_model, define_tables(
         user_model.table.metadata,
         prefix,
@@ -129,19 +135,19 @@ def built_in(tables: Tables) -> UserModel:
     return UserModel(tables.users, dict(tables.users.columns), None)
 
 
-def _from_table(table: Table) -> UserModel:
-    return _checked(f"Table {table.name!r}", UserModel(table, dict(table.columns), None))
+def _from_table(table: Table, engine: object) -> UserModel:
+    return _checked(f"Table {table.name!r}", UserModel(table, dict(table.columns), None), engine)
 
 
 _mapping = Lock()
 
 
-def _from_class(model: type[Any], table: Table | None) -> UserModel:
+def _from_class(model: type[Any], table: Table | None, engine: object) -> UserModel:
     name = getattr(model, "__name__", repr(model))
     with _mapping:
         mapper = inspect(model, raiseerr=False)
         if mapper is None and isinstance(model, type) and table is not None:
-            _checked(name, UserModel(table, dict(table.columns), None))
+            _checked(name, UserModel(table, dict(table.columns), None), engine)
             mapper = registry(metadata=table.metadata).map_imperatively(model, table)
     if not isinstance(mapper, Mapper):
         raise TypeError(
@@ -164,7 +170,7 @@ def _from_class(model: type[Any], table: Table | None) -> UserModel:
         for name, column in mapper.columns.items()
         if isinstance(column, Column) and column.table is local
     }
-    return _checked(name, UserModel(local, columns, mapper))
+    return _checked(name, UserModel(local, columns, mapper), engine)
 
 
 _A_COLUMN_EACH = (
@@ -173,7 +179,7 @@ _A_COLUMN_EACH = (
 )
 
 
-def _checked(name: str, model: UserModel) -> UserModel:
+def _checked(name: str, model: UserModel, engine: object) -> UserModel:
     for attribute in REQUIRED:
         if attribute not in model.columns:
             there = model.mapper is not None and hasattr(model.mapper.class_, attribute)
@@ -182,12 +188,15 @@ def _checked(name: str, model: UserModel) -> UserModel:
     for attribute in ATTRIBUTES:
         if attribute in model.columns:
             _check_column(f"{name}.{attribute}", model.columns[attribute], attribute == "verified")
+    unique = ("username", *(name for name in ("email", "username_key") if name in model.columns))
+    if not all(_is_held_unique(model, attribute) for attribute in unique):
+        add_unseen(model.table, engine)
     if not is_unique(model.columns["username"]):
         raise ValueError(
             f"{name}.username is neither the primary key nor unique, as far as SQLAlchemy knows"
         )
-    for attribute in ("email", "username_key"):
-        if attribute in model.columns and not _is_held_unique(model, attribute):
+    for attribute in unique:
+        if not _is_held_unique(model, attribute):
             warnings.warn(
                 f"{name}.{attribute} has no unique constraint or index that SQLAlchemy knows of,"
                 " and that is not deferrable; without one, two users may have the same",
