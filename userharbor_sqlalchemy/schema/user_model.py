@@ -77,7 +77,10 @@ class UserModel:
             return True
         column_type = self.columns[attribute].type
         store = column_type.dialect_impl(dialect).bind_processor(dialect)
-        stored = store(text) if store is not None else text
+        try:
+            stored = store(text) if store is not None else text
+        except Exception:
+            return True  # the statement is refused by it, in an error that does not quote the text
         return len(stored) <= (stored_length(column_type, dialect) or LENGTHS[attribute])
 
     def email_as_found(self, text: ColumnElement[str]) -> ColumnElement[str]:
