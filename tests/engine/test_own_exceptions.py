@@ -29,7 +29,7 @@ class Tenants:
         if self.default_raises is not None:
             raise self.default_raises
         if self.query is not None:
-            email = context.get_current_parameters()["given_email"]
+            email = context.get_current_parameters()["email"]
             context.connection.execute(text(self.query), {"email": email})
         return "one"
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.orm import sessionmaker
 
 from support.databases import Database
-from support.models import user_table
+from support.models import BYTEWISE, user_table
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -186,8 +186,7 @@ def test_a_text_of_the_applications_that_has_no_length_is_passed_over(fresh: Dat
         Column("email", Text, unique=True),
         Column("password_hash", String),
         Column("verified", Boolean),
-        mysql_collate="utf8mb4_bin",
-        mariadb_collate="utf8mb4_bin",
+        **BYTEWISE,
     )
     collation = " COLLATE utf8mb4_bin" if fresh.backend == "mysql" else ""
     change(

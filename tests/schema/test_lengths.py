@@ -30,7 +30,7 @@ from userharbor.exceptions import (
 )
 
 from support.databases import Database
-from support.models import user_table
+from support.models import BYTEWISE, user_table
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -184,7 +184,7 @@ def own_store(db: Database, **lengths: int | None) -> Store:
         Column("id", Integer, primary_key=True),
         *texts,
         Column("verified", Boolean, nullable=False),
-        mysql_collate="utf8mb4_bin",
+        **BYTEWISE,
     )
     return SQLAlchemyUserStore(sessionmaker(db.main), table, table_prefix="own_")
 
@@ -267,7 +267,7 @@ def test_a_text_may_be_as_long_as_this_database_holds_it(kind: str, fresh: Datab
         Column("email", column_type, unique=True),
         Column("password_hash", column_type),
         Column("verified", Boolean),
-        mysql_collate="utf8mb4_bin",
+        **BYTEWISE,
     )
     engine = fresh.engine()
     if fresh.backend == "mysql":
@@ -303,11 +303,11 @@ def test_a_key_may_be_as_long_as_this_database_holds_it(fresh: Database) -> None
         "members",
         MetaData(),
         Column("username", String(9), primary_key=True),
-        Column("username_key", String(20).with_variant(String(9), fresh.backend), unique=True),
+        Column("username_key", String(20).with_variant(String(9), fresh.main.name), unique=True),
         Column("email", String(90), unique=True),
         Column("password_hash", String(90)),
         Column("verified", Boolean),
-        mysql_collate="utf8mb4_bin",
+        **BYTEWISE,
     )
     store = SQLAlchemyUserStore(sessionmaker(fresh.main), table)
     store.metadata.create_all(fresh.main)

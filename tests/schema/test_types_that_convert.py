@@ -9,6 +9,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
 
 from support.databases import Database
+from support.models import BYTEWISE
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -76,7 +77,7 @@ def table_of(column_type: TypeEngine[str], *more: Column[Any]) -> Table:
         Column("password_hash", column_type, nullable=False),
         Column("verified", Boolean, nullable=False),
         *more,
-        mysql_collate="utf8mb4_bin",
+        **BYTEWISE,
     )
 
 

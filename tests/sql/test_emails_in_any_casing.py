@@ -23,6 +23,7 @@ from sqlalchemy.orm import sessionmaker
 from userharbor.exceptions import InvalidEmailError
 
 from support.databases import Database
+from support.models import BYTEWISE
 from support.plans import explained
 from support.samples import new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
@@ -46,7 +47,7 @@ def table_with(email: Any, **options: Any) -> Table:
         Column("email", email, **options),
         Column("password_hash", String(255)),
         Column("verified", Boolean),
-        mysql_collate="utf8mb4_bin",
+        **BYTEWISE,
     )
 
 

@@ -25,6 +25,9 @@ from userharbor_sqlalchemy import register_user_model
 
 Model = Any
 
+# By which names a table of the application's compares bytes, whichever dialect the URL names.
+BYTEWISE: dict[str, Any] = {"mysql_collate": "utf8mb4_bin", "mariadb_collate": "utf8mb4_bin"}
+
 
 def documented() -> Model:
     """The documented minimum: no key, the username is the primary key."""
