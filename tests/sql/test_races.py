@@ -1,4 +1,4 @@
-"""Races: eight threads at one account, twenty rounds, and none raises but the core's typed errors.
+"""Races: eight threads at one account, ten rounds, and none raises but the core's typed errors.
 
 What each test was seen to do against the naive form of what it guards stands in its docstring.
 """
@@ -30,7 +30,7 @@ from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 pytestmark = pytest.mark.races
 
 THREADS = 8
-ROUNDS = 20
+ROUNDS = 10
 
 
 on_each_kind_of_engine = pytest.mark.parametrize(
