@@ -138,7 +138,7 @@ class Progress:
         self._every = every if every is not None else 0.1 if self._is_terminal else 10.0
         self._last = time.monotonic()
         self._is_shown = False
-        self.purged = Purged()
+        self.purged: Purged = Purged()
 
     def __call__(self, looked_at: int, total: int, purged: Purged) -> None:
         self.purged = purged
