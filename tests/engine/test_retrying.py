@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Column, Engine, MetaData, String, event, text
+from sqlalchemy import Column, Connection, Engine, MetaData, String, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import sessionmaker
 from userharbor.exceptions import UserHarborError
@@ -186,3 +186,47 @@ def test_a_refusal_is_not_waited_after(
         with db.main.begin() as connection:
             connection.execute(text("DROP TRIGGER no_roles"))
     assert pauses == []
+
+
+def nothing(store: Store) -> None: ...
+
+
+def a_role(store: Store) -> None:
+    store.create_role("admin")
+
+
+def an_inner_block(store: Store) -> None:
+    with store.transaction():
+        store.create_role("admin")
+
+
+def a_statement_of_the_applications(store: Store) -> None:
+    assert isinstance(store.bind, Connection)
+    store.bind.execute(text("INSERT INTO userharbor_roles VALUES ('admin')"))
+
+
+@pytest.mark.parametrize(
+    "before", [nothing, a_role, an_inner_block, a_statement_of_the_applications]
+)
+def test_a_block_is_begun_again_where_nothing_is_lost(
+    engine: Engine, db: Database, before: Callable[[Store], None]
+) -> None:
+    """On MariaDB and MySQL. Elsewhere, and after anything was done, the error is the caller's."""
+    store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.set_password_reset(new_token("reset"))
+
+    def spend() -> None:
+        with store.transaction():
+            before(store)
+            with failing(engine, GIVEN_UP[db.backend][0], times=1, where="password_resets"):
+                assert store.get_password_reset("reset") is not None
+            store.remove_password_reset("reset")
+
+    if db.backend == "mysql" and before is nothing:
+        spend()
+        assert db.count("userharbor_password_resets") == 0
+    else:
+        with pytest.raises(DBAPIError):
+            spend()
+        assert db.count("userharbor_roles") == 0
+        assert db.count("userharbor_password_resets") == 1

@@ -63,8 +63,9 @@ def rival(db: Database) -> Iterator[Connection]:
 
 @contextmanager
 def deadlock(db: Database, engine: Engine) -> Iterator[list[str]]:
-    """Let the next locking of Jane on `engine`, who has a reset, end in a deadlock if it goes on
-    to the reset; `engine` loses. What it yields has an element once that was begun.
+    """Let the next call on `engine` that locks Jane, and then her reset, end in a deadlock.
+
+    `engine` loses. What it yields has an element once that was begun.
     """
     begun: list[str] = []
     threads: list[threading.Thread] = []
@@ -72,23 +73,24 @@ def deadlock(db: Database, engine: Engine) -> Iterator[list[str]]:
         other.execute(text(RESETS_OF_JANE))
 
         def cross() -> None:
+            until_waiting(db)
             other.execute(text(JANE))
             other.rollback()
 
-        def let_cross(connection: object, cursor: object, statement: str, *_: object) -> None:
+        def let_cross(connection: Connection, cursor: object, statement: str, *_: object) -> None:
             if not begun and "userharbor_users" in statement and " FOR " in statement:
                 begun.append(statement)
+                if db.backend == "postgresql":
+                    # It looks once, and then the rival has to be waiting.
+                    connection.exec_driver_sql("SET deadlock_timeout = '1s'")
                 threads.append(threading.Thread(target=cross))
                 threads[0].start()
-                if db.backend == "postgresql":
-                    # InnoDB looks for a circle at each wait, whoever closes it.
-                    until_waiting(db)
 
-        event.listen(engine, "after_cursor_execute", let_cross)
+        event.listen(engine, "before_cursor_execute", let_cross)
         try:
             yield begun
         finally:
-            event.remove(engine, "after_cursor_execute", let_cross)
+            event.remove(engine, "before_cursor_execute", let_cross)
             for thread in threads:
                 thread.join()
 

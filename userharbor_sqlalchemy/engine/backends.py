@@ -23,6 +23,12 @@ class Backend:
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
     """The codes of an error after which the transaction is rolled back whole: try it again."""
 
+    locks_in_order: bool = False
+    """Whether one query locks rows of two tables in the order in which it names these."""
+
+    reads_after_locks: bool = False
+    """Whether what a query reads without a lock is as of after the locks that it waited for."""
+
     known: str = ""
     """The codes of which it is known whether their texts quote values; a pattern, as `quoting`."""
 
@@ -36,6 +42,14 @@ class Backend:
     _DOOMED = frozenset({"40001", "40P01"})
     # Read-only, as a primary is from the day on that it is a replica.
     _TAKES_NO_WRITES: frozenset[str | int] = frozenset({"25006"})
+    # ON CONFLICT without an index that is unique, or with one that is so at COMMIT only.
+    _LACKS_UNIQUE_INDEX = frozenset(
+        {
+            "42P10",
+            "55000",
+            "ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint",
+        }
+    )
     # "Cached plan must not change result type": a statement that was prepared before a migration.
     _KNOWS_OLD_TABLES = frozenset({"0A000"})
 
@@ -70,6 +84,21 @@ class Backend:
 
     def roll_back(self, connection: Connection) -> None:
         """End what `begin` began and SQLAlchemy does not know of."""
+
+    def begins_again(self, connection: Connection) -> bool:
+        """Whether a transaction in which nothing was done can be begun again, unnoticed."""
+        return False
+
+    def begin_again(self, connection: Connection) -> None:
+        """Begin the transaction of a block again, which the database gave up."""
+        try:
+            connection.connection.rollback()
+        except connection.dialect.loaded_dbapi.Error as error:
+            died = error
+        else:
+            self.begin(connection, read_committed=True)
+            return
+        raise _dead(connection, died)
 
     def commits_each(self, connection: Connection) -> bool:
         """Whether statements take effect one by one, whatever SQLAlchemy has begun.
@@ -111,11 +140,17 @@ class Backend:
         """Whether the connection refused a statement for what it remembers: it had no effect."""
         return not self._KNOWS_OLD_TABLES.isdisjoint(error_codes(error))
 
+    def lacks_unique_index(self, error: DBAPIError) -> bool:
+        """Whether a statement was refused since it needs a unique index: it had no effect."""
+        return not self._LACKS_UNIQUE_INDEX.isdisjoint(error_codes(error))
+
 
 class SQLite(Backend):
     """One write lock for the whole database; foreign keys are enforced where it is told to."""
 
     enforces_foreign_keys: bool = False
+    # In a block, all are locked.
+    locks_in_order: bool = True
     # Python 3.10 has no code for it.
     given_up: frozenset[str | int] = frozenset({"database is locked"})
     known: str = "(?s:.+)"
@@ -156,6 +191,7 @@ class SQLite(Backend):
 class PostgreSQL(Backend):
     """A single statement commits by itself, in one round trip of three; a level costs nothing."""
 
+    locks_in_order: bool = True
     # SQLSTATEs. A data exception, what another server said; RAISE and ASSERT, whichever code they
     # are given, and what is written in another language.
     known: str = "'[0-9A-Z]{5}'"
@@ -256,6 +292,8 @@ class PostgreSQL(Backend):
 class MySQL(Backend):
     """MySQL and MariaDB: a change of autocommit is six messages, and a level is one."""
 
+    # A snapshot is taken at the first plain read, where there is none yet.
+    reads_after_locks: bool = True
     # A deadlock, a lock wait that took too long, a stale snapshot. Some drivers have no numbers.
     given_up: frozenset[str | int] = frozenset({1213, 1205, 1020, "40001"})
     # read_only, at a statement or at COMMIT; tx_read_only; innodb_read_only.
@@ -288,6 +326,10 @@ class MySQL(Backend):
         self._set_level(connection, read_committed=read_committed)
         if self._in_autocommit(connection):
             connection.exec_driver_sql("START TRANSACTION")
+
+    def begins_again(self, connection: Connection) -> bool:
+        """Not in a savepoint, nor where the application does something when one begins."""
+        return not (connection.in_nested_transaction() or connection.dispatch.begin)
 
     def _set_level(self, connection: Connection, *, read_committed: bool) -> None:
         """For what comes next: what a listener has begun by itself ends, since it has a level.

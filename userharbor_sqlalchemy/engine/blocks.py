@@ -20,6 +20,8 @@ class Block:
     broken: bool = False
     # A call, or a block within, has been on its connection.
     used: bool = False
+    # Nothing was done on its connection.
+    untouched: bool = True
     # It was closed in another thread or context than it was opened in, and not used between.
     unseen: bool = False
     locks: set[object] = field(default_factory=set)

@@ -160,6 +160,7 @@ class Database:
             outer = None
         if outer is not None:
             outer.used = True
+            outer.untouched = False
         raised_within = is_begun = False
         try:
             with self._connection_of_block(joined, outer) as connection:
@@ -208,6 +209,15 @@ class Database:
         return self._block() is not None
 
     @property
+    def locks_at_once(self) -> bool:
+        """Whether, in the open block, one query may lock rows of two tables, one after another."""
+        block = self._block()
+        if block is None:
+            return False
+        backend = backend_of(block.connection.dialect)
+        return backend.locks_in_order or _may_begin_again(block)
+
+    @property
     def enforces_foreign_keys(self) -> bool:
         """Whether each connection lets a removed row take along the rows that refer to it."""
         return backend_of(self.bind.dialect).enforces_foreign_keys
@@ -216,7 +226,11 @@ class Database:
     def bind(self) -> Bind:
         """The connection of the open block, or the bind that writes go to."""
         block = self._block()
-        return block.connection if block else self._sessions.bind()
+        if block is None:
+            return self._sessions.bind()
+        # Whoever has its connection may do something on it.
+        block.untouched = False
+        return block.connection
 
     def _block(self) -> Block | None:
         block = innermost_block(self)
@@ -257,12 +271,16 @@ class Database:
                     )
             except (StatementError, UnicodeError) as error:
                 refusal = _refusal(error, bind.engine, pool)
-                why = None
-                if isinstance(bind, Engine) and isinstance(error, DBAPIError):
-                    backend = backend_of(bind.dialect)
-                    if backend.gave_up(error):
+                why, is_alone = None, isinstance(bind, Engine)
+                backend = backend_of(bind.dialect)
+                if not isinstance(error, DBAPIError):
+                    pass
+                elif backend.gave_up(error):
+                    # A block that is not broken by that has begun again.
+                    if is_alone or (block is not None and not block.broken):
                         why = "the transaction was given up"
-                    elif backend.takes_no_writes(error):
+                elif is_alone:
+                    if backend.takes_no_writes(error):
                         why = "the server takes no writes"
                     elif attempt == 1 and backend.knows_old_tables(error):
                         why = "the connection knew the tables of before a migration"
@@ -275,7 +293,6 @@ class Database:
                     return outcome
                 why = "a constraint refused it, and nothing is in the way"
             if why is None or attempt == ATTEMPTS or time.monotonic() - started > PATIENCE:
-                is_alone = isinstance(bind, Engine)
                 raise told(
                     refusal,
                     bind.dialect,
@@ -291,20 +308,27 @@ class Database:
 
     def _in_block(self, block: Block, kind: _Work, work: Callable[[Connection], T]) -> T:
         in_savepoint = kind in (_Work.INSERT, _Work.UNIT)
+        connection = block.connection
         try:
-            if not in_savepoint:
-                return work(block.connection)
-            with savepoint(block.connection, self._sessions.no_op):
-                return work(block.connection)
+            if in_savepoint:
+                with savepoint(connection, self._sessions.no_op):
+                    result = work(connection)
+            else:
+                result = work(connection)
         except DBAPIError as error:
-            backend = backend_of(block.connection.dialect)
+            backend = backend_of(connection.dialect)
+            if backend.gave_up(error) and not in_savepoint and _may_begin_again(block):
+                backend.begin_again(connection)
+                raise
             if error.connection_invalidated or backend.gave_up(error):
                 block.break_all()
             elif not in_savepoint:
                 block.broken = True
             if backend.is_doomed(error):
-                block.connection.invalidate()
+                connection.invalidate()
             raise
+        block.untouched = False
+        return result
 
     def _on_connection(
         self, connection: Connection, kind: _Work, work: Callable[[Connection], T]
@@ -356,6 +380,12 @@ def check_size(name: str, size: int) -> None:
     """`ValueError` for a `size` of pages, the argument `name`, that is not from 1 to 10,000."""
     if not (isinstance(size, int) and 1 <= size <= LARGEST_PAGE):
         raise ValueError(f"{name}={size} is not from 1 to {LARGEST_PAGE}")
+
+
+def _may_begin_again(block: Block) -> bool:
+    """Whether nothing is lost if the transaction of `block` is begun again."""
+    connection = block.connection
+    return block.untouched and backend_of(connection.dialect).begins_again(connection)
 
 
 def _refusal(error: StatementError | UnicodeError, engine: Engine, pool: Pool) -> StatementError:

@@ -2,7 +2,8 @@
 
 from typing import Any, TypeVar
 
-from sqlalchemy import Boolean, ColumnElement, Delete, Table, delete
+from sqlalchemy import Boolean, Column, ColumnElement, Delete, Insert, SelectBase, Table, delete
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -54,13 +55,23 @@ class unless_enforced(FunctionElement[Any]):
     inherit_cache: bool | None = True
 
 
+class where_read_order_locks(FunctionElement[Any]):
+    """A condition where rows are locked in the order in which they are read; true elsewhere."""
+
+    # As for `identical`: the order depends on what an index serves.
+    type: TypeEngine[Any] = NullType()
+    inherit_cache: bool | None = True
+
+
 @compiles(unless_enforced)
-def _compile_true(element: unless_enforced, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(where_read_order_locks)
+def _compile_true(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     return "1 = 1"
 
 
 @compiles(unless_enforced, "sqlite")
-def _compile_condition(element: unless_enforced, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(where_read_order_locks, "mysql", "mariadb")
+def _compile_condition(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     (condition,) = element.clauses
     return compiler.process(condition, **kw)
 
@@ -99,3 +110,29 @@ def delete_by_key(table: Table) -> Delete:
             "FORCE INDEX (PRIMARY)", dialect_name=dialect
         )
     return statement
+
+
+def upserts(rows: SelectBase, unique: Column[Any]) -> dict[str, Insert]:
+    """By dialect, an INSERT of `rows`, each in the place of the one that has its `unique` value.
+
+    None for MySQL and MariaDB, which would also take the place of a row with the same primary key.
+    """
+    return {
+        "postgresql": _in_place(postgresql.insert(unique.table), rows, unique),
+        "sqlite": _in_place(sqlite.insert(unique.table), rows, unique),
+    }
+
+
+def _in_place(
+    statement: postgresql.Insert | sqlite.Insert, rows: SelectBase, unique: Column[Any]
+) -> Insert:
+    names = rows.selected_columns.keys()
+    return (
+        statement.from_select(names, rows)
+        .on_conflict_do_update(
+            index_elements=[unique],
+            set_={name: statement.excluded[name] for name in names if name != unique.name},
+            where=identical(unique, statement.excluded[unique.name]),
+        )
+        .execution_options(preserve_rowcount=True)
+    )

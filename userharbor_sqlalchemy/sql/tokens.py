@@ -4,7 +4,7 @@ The row of a user is locked before the rows of the user's tokens, everywhere, or
 could wait for each other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Select,
     Table,
     bindparam,
     case,
@@ -23,9 +24,11 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 from userharbor.exceptions import UserHarborError
 from userharbor.interfaces import UserToken
 
+from ..engine.backends import backend_of
 from ..engine.database import Database
 from ..errors import AlreadyExistsError, UnknownUserError
 from ..schema.values import (
@@ -36,7 +39,14 @@ from ..schema.values import (
     is_storable_key,
     plain,
 )
-from .expressions import delete_by_key, identical, share_locked, unless_enforced
+from .expressions import (
+    delete_by_key,
+    identical,
+    share_locked,
+    unless_enforced,
+    upserts,
+    where_read_order_locks,
+)
 from .users import Users
 
 T = TypeVar("T")
@@ -70,8 +80,16 @@ class TokenTable:
         # A row whose user is gone belongs to nobody: whoever takes the name next must not get it.
         self._select = self._select_any.where(unless_enforced(users.has(table.c.username)))
         self._select_locked = self._select.with_for_update()
+        self._select_to_spend = _select_to_spend(users, table, token_hash)
         self._select_taken = self._select_any.with_for_update(read=True)
         self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
+        of_owner = table.c.username == users.key
+        self._lock_with_hashes = users.lock.add_columns(
+            *(
+                select(function(table.c.token_hash)).where(of_owner).scalar_subquery().label(name)
+                for name, function in (("least", func.min), ("greatest", func.max))
+            )
+        )
         self._select_hashes_locked = self._select_hashes.with_for_update()
         self._select_of_user = users.select_of(
             table.c.username, table.c.token_hash, table.c.expires_at
@@ -82,6 +100,16 @@ class TokenTable:
             insert(table)
             .from_select(list(row), share_locked(row_of_user))
             .execution_options(preserve_rowcount=True)
+        )
+        self._upserts = upserts(
+            select(
+                token_hash.label("token_hash"),
+                users.key.label("username"),
+                expires_at.label("expires_at"),
+            )
+            .where(users.matches)
+            .with_for_update(key_share=True),
+            table.c.username,
         )
         self._replace = (
             update(table)
@@ -115,6 +143,11 @@ class TokenTable:
         """The token, or None; within `transaction()` no other transaction gets it until the end."""
         if not self._database.in_transaction:
             return self.get(token_hash)
+        if self._database.locks_at_once:
+            row = self._database.first(self._select_to_spend, _hashed(token_hash))
+            token = _token(row, token_hash)
+            self._database.lock_once((self, token_hash), lambda: token is not None)
+            return token
         self._lock_owner(token_hash)
         # What another transaction spent meanwhile is gone when it is read again.
         row = self._database.first(self._select_locked, _hashed(token_hash))
@@ -154,8 +187,14 @@ class TokenTable:
 
     def replace(self, token: UserToken) -> None:
         """Store `token` in the place of those of its user."""
-        replace = partial(self._replace_with, self._parameters(token))
-        if not self._database.unit(replace, lambda: self.check_not_taken(token.token_hash)):
+        parameters = self._parameters(token)
+
+        def refused() -> None:
+            self.check_not_taken(token.token_hash)
+
+        if self._upsert(parameters, refused):
+            return
+        if not self._database.unit(partial(self._replace_with, parameters), refused):
             raise UnknownUserError
 
     def refresh(self, token_hash: str, expires_at: datetime) -> None:
@@ -218,16 +257,26 @@ class TokenTable:
             **self._users.resolve(token.username),
         }
 
+    def _upsert(self, parameters: dict[str, Any], refused: Callable[[], None]) -> bool:
+        """Replace by one statement, where the database has it; return whether it did."""
+        dialect = self._database.bind.dialect
+        statement = self._upserts.get(dialect.name)
+        if statement is None:
+            return False
+        try:
+            return bool(self._database.insert(statement, parameters, refused))
+        except DBAPIError as error:
+            if not backend_of(dialect).lacks_unique_index(error):
+                raise
+        # A table of 0.7.0 has none. That one is created meanwhile need not be noticed.
+        self._upserts = {}
+        return False
+
     def _replace_with(self, parameters: dict[str, Any], connection: Connection) -> bool:
         """Replace by primary key: a DELETE by `username` would lock gaps of other users' rows."""
-        owner = self._users.lock_row(connection, parameters)
+        owner, hashes = self._lock_owner_of(connection, parameters)
         if owner is None:
             return False
-        # In a transaction of the caller's, a plain read may be older than the lock; by itself, a
-        # locking one would lock gaps on MySQL.
-        in_transaction = self._database.in_transaction
-        select_hashes = self._select_hashes_locked if in_transaction else self._select_hashes
-        hashes = [row[0] for row in connection.execute(select_hashes, {"given_username": owner})]
         for superseded in hashes[1:]:
             connection.execute(self._delete, {"given_token_hash": superseded})
         replaced = (
@@ -239,6 +288,42 @@ class TokenTable:
         if not replaced:
             self.insert(connection, owner, parameters)
         return True
+
+    def _lock_owner_of(
+        self, connection: Connection, parameters: dict[str, Any]
+    ) -> tuple[str | None, list[str]]:
+        """Lock the user's row; the name as it was stored, and the hashes of the user's tokens."""
+        in_transaction = self._database.in_transaction
+        with_hashes = backend_of(connection.dialect).reads_after_locks and not in_transaction
+        lock = self._lock_with_hashes if with_hashes else self._users.lock
+        row = connection.execute(lock, parameters).first()
+        if row is None or not self._users.found(row.username, parameters):
+            return None, []
+        if with_hashes and row.least == row.greatest:
+            return row.username, [] if row.least is None else [row.least]
+        # In a transaction of the caller's, a plain read may be older than the lock; by itself, a
+        # locking one would lock gaps on MySQL.
+        select_hashes = self._select_hashes_locked if in_transaction else self._select_hashes
+        rows = connection.execute(select_hashes, {"given_username": row.username})
+        return row.username, [hashed[0] for hashed in rows]
+
+
+def _select_to_spend(users: Users, table: Table, token_hash: BindParameter[str]) -> Select[Any]:
+    """A query of the token that locks its user's row, and then its own."""
+    by = users.found_by
+    user, token = users.table.alias(), table.alias()
+    owner = (
+        select(user.c[by.key])
+        .join_from(token, user, user.c[users.key.key] == token.c.username)
+        .where(token.c.token_hash == token_hash)
+        .scalar_subquery()
+    )
+    return (
+        select(table.c.username, table.c.token_hash, table.c.expires_at)
+        .join_from(users.table, table, identical(users.key, table.c.username))
+        .where(table.c.token_hash == token_hash, where_read_order_locks(by == owner))
+        .with_for_update(key_share=True, of=[users.table, table])
+    )
 
 
 def _given(column: ColumnElement[T]) -> BindParameter[T]:

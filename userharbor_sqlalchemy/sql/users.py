@@ -60,6 +60,8 @@ class Users:
         """The column of the keys: the model's own, or that of the table of keys."""
         self.given: BindParameter[str] = bindparam("given_username", type_=self.key.type)
         self.given_key: BindParameter[str] = bindparam("given_username_key", type_=self.folded.type)
+        self.found_by: Column[str] = self.key if self.has_keys_beside else self.folded
+        """The column of the user table whose index finds a user, and is locked first by InnoDB."""
         self.spelled: Label[str] = self.key.label("username")
         """The column as a row names it."""
         self.of_model: list[ColumnElement[bool]] = _of_model(model)
@@ -71,8 +73,8 @@ class Users:
         self._correct_key = _correct_key(self)
         self._select_spellings = _select_spellings(self)
         # Keeps other writers of the user's row out, and lets logins go on.
-        self._lock = self._select.with_for_update(key_share=True)
-        self.owner: ScalarSelect[Any] = self._lock.scalar_subquery()
+        self.lock: Select[Any] = self._select.with_for_update(key_share=True)
+        self.owner: ScalarSelect[Any] = self.lock.scalar_subquery()
         """The spelling of the name as it was stored, for a write to the user's rows elsewhere."""
         self._discriminator = _discriminator(model)
         self._leftovers = Leftovers(_left_of(self, tables))
@@ -170,12 +172,7 @@ class Users:
 
     def lock_by_name(self, username: str) -> bool:
         """Lock the user's row to the end of the open block; return whether it is there."""
-        return self._database.first(self._lock, self.resolve(username)) is not None
-
-    def lock_row(self, connection: Connection, parameters: Mapping[str, Any]) -> str | None:
-        """Lock the user's row to the end of the transaction; return the name as it was stored."""
-        username = connection.execute(self._lock, parameters).scalar()
-        return username if self.found(username, parameters) else None
+        return self._database.first(self.lock, self.resolve(username)) is not None
 
 
 class Lookup:
