@@ -25,13 +25,14 @@ class Sessions:
 
     def __init__(self, factory: SessionFactory, mapper: Mapper[Any] | None, table: Table) -> None:
         self._factory = factory
+        self._common = _common_arguments(factory)
         self._mapper = mapper
         self._reading = select(table)
         self.no_op: Delete = delete(table).where(false())
 
     def bind(self, *, reads: bool = False, of: Session | scoped_session[Any] | None = None) -> Bind:
         """The bind of a session, for a write or a lock unless it `reads`; `of` a given one."""
-        if of is None and (common := common_bind(self._factory)):
+        if of is None and (common := _bind_in(self._common)):
             return common
         clause = self._reading if reads else self.no_op
         return (of or self._factory()).get_bind(self._mapper, clause=clause)
@@ -102,7 +103,12 @@ def _described(factory: object) -> str:
 
 
 def common_bind(factory: object) -> Bind | None:
-    """The bind that every session of `factory` has, where that is known without making one.
+    """The bind that every session of `factory` has, where that is known without making one."""
+    return _bind_in(_common_arguments(factory))
+
+
+def _common_arguments(factory: object) -> dict[str, Any] | None:
+    """What `factory` gives each session, where its bind is nothing else's decision.
 
     Making a session just to ask it would be a tenth of the time of a read.
     """
@@ -110,8 +116,11 @@ def common_bind(factory: object) -> Bind | None:
         type(factory) is sessionmaker
         and factory.class_.get_bind is Session.get_bind
         and factory.class_.__init__ is Session.__init__
-        and not factory.kw.get("binds")
     ):
-        bind: Bind | None = factory.kw["bind"]
-        return bind
+        return factory.kw
     return None
+
+
+def _bind_in(arguments: dict[str, Any] | None) -> Bind | None:
+    """The bind among them, which `configure()` may change."""
+    return None if arguments is None or arguments.get("binds") else arguments["bind"]

@@ -108,5 +108,7 @@ def keep_settings(connection: Connection) -> None:
     if connection.in_transaction():
         connection.commit()
     options, dialect = connection.get_execution_options(), connection.dialect
-    if not _STREAMING.isdisjoint(options) or getattr(dialect, "server_side_cursors", False):
+    if (options and not _STREAMING.isdisjoint(options)) or getattr(
+        dialect, "server_side_cursors", False
+    ):
         connection.execution_options(**dict.fromkeys(_STREAMING))
