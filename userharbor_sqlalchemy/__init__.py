@@ -7,6 +7,8 @@ from .schema.user_model import register_user_model
 from .sql.users import User
 from .store import SQLAlchemyUserStore
 
+__version__ = "1.0.0"
+
 __all__ = [
     "Finding",
     "Purged",

@@ -36,6 +36,12 @@ def test_the_links_of_a_page_outside_of_docs_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_readme_links_to_nothing_beside_it() -> None:
+    """It is read on PyPI, too, where nothing is beside it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((?!https:)[^)]*\)", text) == []
+
+
 def test_the_reference_has_all_that_a_store_has() -> None:
     """Sphinx fails where a name is not there; here none is left out."""
     reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")

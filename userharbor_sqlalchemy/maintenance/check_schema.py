@@ -12,7 +12,7 @@ from ..schema.uniques import is_unique, unique_on_sqlite
 from ..schema.user_model import stored_length
 from .findings import Finding
 
-ADD = "a migration adds it (docs/upgrading.md has the steps)"
+ADD = "a migration adds it (`alembic revision --autogenerate` writes one)"
 
 
 Columns = tuple[str | None, ...]
