@@ -1,4 +1,4 @@
-"""examples/fastapi_app.py as it runs in production: a process of its own, and a mail server."""
+"""Applications as they run in production: a process of its own each, and a mail server."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -102,27 +102,38 @@ class Application:
         """Start it by the documented command; stop it as an operator would."""
         port = self.url.rpartition(":")[2]
         command = ["uvicorn", "fastapi_app:app", "--app-dir", str(EXAMPLES), "--port", port]
-        log_file = self._folder / "log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                env=self._environment,
-                cwd=self._folder,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            self._wait_for(process, log_file)
+        with served(command, url=self.url, folder=self._folder, environment=self._environment):
             yield self
-        finally:
-            process.terminate()
-            process.wait(SECONDS)
 
-    def _wait_for(self, process: subprocess.Popen[bytes], log: Path) -> None:
+
+@contextlib.contextmanager
+def served(
+    command: list[str], *, url: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run a Python module that serves `url`, from when it answers to the end of the block."""
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=environment,
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+        )
+    try:
         until = time.monotonic() + SECONDS
-        while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/openapi.json")
-                return
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the application did not start:\n{log.read_text()}")
             time.sleep(0.05)
-        raise RuntimeError(f"the application did not start:\n{log.read_text()}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        httpx.get(url)
+        return True
+    return False
