@@ -318,8 +318,9 @@ def _select_to_spend(users: Users, table: Table, token_hash: BindParameter[str])
         .where(token.c.token_hash == token_hash)
         .scalar_subquery()
     )
+    columns = [table.c[name] for name in ("username", "token_hash", "expires_at")]
     return (
-        select(table.c.username, table.c.token_hash, table.c.expires_at)
+        select(*columns)
         .join_from(users.table, table, identical(users.key, table.c.username))
         .where(table.c.token_hash == token_hash, where_read_order_locks(by == owner))
         .with_for_update(key_share=True, of=[users.table, table])
