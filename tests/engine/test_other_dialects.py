@@ -21,7 +21,10 @@ DIALECTS = [make_url(url).get_dialect()() for url in ("oracle://", "mssql://")]
 def test_statements_compile_for_oracle_and_sql_server(
     fresh: Database, dialect: Dialect, model: Any
 ) -> None:
-    """Each table and index, and what each method issues, alone and in a block."""
+    """Each table and index, and what each method issues, alone and in a block.
+
+    Without the unique indexes, whose ON CONFLICT only PostgreSQL and SQLite are told.
+    """
     issued: list[Any] = []
 
     def note(_: object, statement: Any, *rest: object) -> None:
@@ -30,7 +33,10 @@ def test_statements_compile_for_oracle_and_sql_server(
     engine = fresh.engine()
     store = SQLAlchemyUserStore(sessionmaker(engine), model and model())
     store.metadata.create_all(engine)
-    event.listen(engine, "before_execute", note)
+    with engine.begin() as connection:
+        for table in ("email_verifications", "password_resets"):
+            connection.exec_driver_sql(f"DROP INDEX uq_userharbor_{table}_username")
+    event.listen(engine, "after_execute", note)
     for _, call in CALLS:
         call(store, "jane")
     with store.transaction():
