@@ -34,8 +34,8 @@ def test_statements_compile_for_oracle_and_sql_server(
     store = SQLAlchemyUserStore(sessionmaker(engine), model and model())
     store.metadata.create_all(engine)
     with engine.begin() as connection:
-        for table in ("email_verifications", "password_resets"):
-            connection.exec_driver_sql(f"DROP INDEX uq_userharbor_{table}_username")
+        for kind in ("email_verifications", "password_resets"):
+            connection.exec_driver_sql(f"DROP INDEX uq_userharbor_{kind}_username")
     event.listen(engine, "after_execute", note)
     for _, call in CALLS:
         call(store, "jane")
