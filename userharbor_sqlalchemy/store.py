@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Generic, overload
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from sqlalchemy import Connection, Engine, MetaData, Table
-from sqlalchemy.orm import Session, scoped_session
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
     InvalidPermissionError,
@@ -19,7 +19,8 @@ from userharbor.exceptions import (
 from userharbor.interfaces import CreateUserRequest, UserT, UserToken
 
 from .engine.database import Database
-from .engine.sessions import SessionFactory, Sessions, check_factory, common_bind
+from .engine.loops import run
+from .engine.sessions import Joined, SessionFactory, Sessions, check_factory, common_bind
 from .errors import (
     PermissionTakenError,
     ResetTokenTakenError,
@@ -40,6 +41,8 @@ from .sql.tokens import TokenTable
 from .sql.users import User, Users
 
 AnyModel = type[Any] | Table
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class SQLAlchemyUserStore(Generic[UserT]):
@@ -103,8 +106,8 @@ class SQLAlchemyUserStore(Generic[UserT]):
         engine of a `sessionmaker` is asked for it.
 
         Args:
-            session_factory: A `sessionmaker`, a `scoped_session`, or any callable that returns a
-                session.
+            session_factory: A `sessionmaker`, a `scoped_session`, an `async_sessionmaker`, or any
+                callable that returns a session.
             user_model: The application's own, as `register_user_model` takes it; it is registered
                 if it is not yet. Without one, users have a table of the store's own.
             user_mapper: What it returns, a lookup returns. It gets an instance as the ORM would
@@ -115,9 +118,9 @@ class SQLAlchemyUserStore(Generic[UserT]):
             table_prefix: What the names of the tables begin with.
 
         Raises:
-            TypeError: `session_factory` makes no sessions: it is an engine, a session or an
-                `async_sessionmaker`, say. `user_model` is no model, lacks an attribute, or has
-                one of a type that is no text (of `verified`: no Boolean or integer).
+            TypeError: `session_factory` makes no sessions: it is an engine or a session, say.
+                `user_model` is no model, lacks an attribute, or has one of a type that is no text
+                (of `verified`: no Boolean or integer).
             ValueError: Its username is not unique, it has several tables or inherits concretely,
                 the database generates an attribute, or `metadata` is not that of the model.
         """
@@ -191,11 +194,19 @@ class SQLAlchemyUserStore(Generic[UserT]):
         """The engine or connection that writes go to, for `metadata.create_all(store.bind)`."""
         return self._database.bind
 
+    async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `call(*args, **kwargs)` in a thread, for a coroutine that awaits what it returns.
+
+        The event loop goes on meanwhile: while a password is hashed, mail is sent, and, on a sync
+        engine, while the database answers. On an async engine the store's calls go to the
+        database by this event loop. A coroutine that is cancelled ends when the thread has, which
+        meets `asyncio.CancelledError` at its next call of the store's.
+        """
+        return await run(partial(call, *args, **kwargs))
+
     # Accounts
 
-    def transaction(
-        self, joined: Session | scoped_session[Any] | Connection | None = None, /
-    ) -> AbstractContextManager[None]:
+    def transaction(self, joined: Joined | None = None, /) -> AbstractContextManager[None]:
         """Have all calls within the block take effect together, or none of them if it raises.
 
         A block within a block is a savepoint. Where a session or a connection is `joined`, the

@@ -16,35 +16,11 @@ THE_CALL = r"SQLAlchemyUserStore\(sessionmaker\(engine\)\)"
 
 
 class AsyncSession:
-    """Like SQLAlchemy's own, which takes greenlet to be imported: no `Session`, nor a factory."""
-
-    sync_session_class: type[Session] = Session
-
-    def __init__(self, **_: Any) -> None: ...
+    """Like SQLAlchemy's own, which takes greenlet to be imported: no factory."""
 
 
 class AsyncEngine:
     """Like SQLAlchemy's own: no factory."""
-
-
-class async_sessionmaker:
-    """Like SQLAlchemy's own: it makes instances of its `class_`."""
-
-    def __init__(self) -> None:
-        self.class_ = type("AsyncSession", (AsyncSession,), {})
-
-    def __call__(self) -> AsyncSession:
-        raise AssertionError("called")
-
-
-class async_scoped_session:
-    """Like SQLAlchemy's own: it makes what its `session_factory` makes."""
-
-    def __init__(self, session_factory: async_sessionmaker) -> None:
-        self.session_factory = session_factory
-
-    def __call__(self) -> AsyncSession:
-        raise AssertionError("called")
 
 
 def yields() -> Iterator[Session]:
@@ -77,11 +53,6 @@ NO_FACTORIES: dict[str, Callable[[], Any]] = {
     "a session of a factory": lambda: sessionmaker(create_engine(URL))(),
     "an AsyncEngine": AsyncEngine,
     "an AsyncSession": AsyncSession,
-    "the class AsyncSession": lambda: AsyncSession,
-    "an async_sessionmaker": async_sessionmaker,
-    "a sessionmaker of AsyncSession": lambda: sessionmaker(class_=_any(AsyncSession)),
-    "an async_scoped_session": lambda: async_scoped_session(async_sessionmaker()),
-    "a scoped_session of async ones": lambda: scoped_session(_any(async_sessionmaker())),
     "the class sessionmaker": lambda: sessionmaker,
     "a user model": documented,
     "a MetaData": MetaData,
@@ -110,10 +81,10 @@ def test_a_refusal_says_what_was_given_and_quotes_no_url() -> None:
         assert type(url).__name__ in str(raised.value)
 
 
-def test_a_refusal_of_what_is_async_shows_the_way_to_its_sync_engine() -> None:
-    """An async engine has one, on which the store works."""
-    with pytest.raises(TypeError, match=r"sessionmaker\(async_engine\.sync_engine\)"):
-        SQLAlchemyUserStore(_any(async_sessionmaker()))
+def test_a_refusal_of_an_async_engine_shows_what_makes_its_sessions() -> None:
+    """As that of a sync one does."""
+    with pytest.raises(TypeError, match=r"async_sessionmaker\(async_engine\)"):
+        SQLAlchemyUserStore(_any(AsyncEngine()))
 
 
 class OwnSession(Session):

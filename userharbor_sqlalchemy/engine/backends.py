@@ -216,7 +216,7 @@ class PostgreSQL(Backend):
         # `dispatch.begin` has no public substitute, nor has the driver's flag: SQLAlchemy's way
         # to set it, `execution_options()`, takes a fifth of the time of a read.
         if (
-            not _is_psycopg(connection)
+            not _knows_its_transaction(connection)
             or connection.dispatch.begin
             or is_autocommit(connection)
             or self._is_begun_unseen(connection)
@@ -279,14 +279,16 @@ class PostgreSQL(Backend):
 
     def _is_begun(self, connection: Connection) -> bool:
         """As the driver knows it, without a message."""
-        if not _is_psycopg(connection):
+        if not _knows_its_transaction(connection):
             return super()._is_begun(connection)
-        status = _driver_connection(connection).info.transaction_status
-        return status in self._IN_TRANSACTION
+        if connection.dialect.driver == "asyncpg":
+            asyncpg: Any = connection.connection.driver_connection
+            return bool(asyncpg.is_in_transaction())
+        return _driver_connection(connection).info.transaction_status in self._IN_TRANSACTION
 
     def _is_begun_unseen(self, connection: Connection) -> bool:
         """Whether a listener of the pool's has begun a transaction, unknown to SQLAlchemy."""
-        return _is_psycopg(connection) and self._is_begun(connection)
+        return _knows_its_transaction(connection) and self._is_begun(connection)
 
 
 class MySQL(Backend):
@@ -458,5 +460,6 @@ def _driver_connection(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-def _is_psycopg(connection: Connection) -> bool:
-    return connection.dialect.driver in ("psycopg", "psycopg2")
+def _knows_its_transaction(connection: Connection) -> bool:
+    """Whether the driver says whether it is in a transaction, and goes into autocommit for free."""
+    return connection.dialect.driver in ("psycopg", "psycopg2", "asyncpg")

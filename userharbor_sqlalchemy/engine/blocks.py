@@ -1,10 +1,14 @@
 """Open `transaction()` blocks: which is the current one travels in the context."""
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import get_ident
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
+
+from .loops import current_task
 
 
 @dataclass(eq=False)
@@ -15,6 +19,7 @@ class Block:
     connection: Connection
     outer: "Block | None"
     thread: int
+    task: "asyncio.Task[Any] | None"
     closed: bool = False
     # A statement failed, and what the database holds of the block may be rolled back by now.
     broken: bool = False
@@ -30,21 +35,30 @@ class Block:
     @classmethod
     def opened(cls, owner: object, connection: Connection) -> "Block":
         """A new block, which is the innermost one of this context from now on."""
-        block = cls(owner, connection, _open(_innermost.get()), get_ident())
+        block = cls(owner, connection, _open(_innermost.get()), get_ident(), current_task())
         _innermost.set(block)
+        if block._stops_its_thread():
+            _of_tasks.add(block)
         return block
 
     def close(self) -> None:
         """Make the block outside the innermost one again."""
         self.unseen = not (self.used or (self.is_of_this_thread() and self._is_of_this_context()))
         self.closed = True
+        _of_tasks.discard(self)
         # In another context than the one that entered, there is nothing to take back.
         if _innermost.get() is self:
             _innermost.set(self.outer)
 
     def is_of_this_thread(self) -> bool:
-        """Whether the thread that calls has opened the block."""
-        return self.thread == get_ident()
+        """Whether the thread that calls has opened the block; on an async engine, the task."""
+        if self.thread != get_ident():
+            return False
+        return not self.connection.dialect.is_async or self.task is current_task()
+
+    def _stops_its_thread(self) -> bool:
+        """Whether other tasks of this one's thread can't go on while one of them waits."""
+        return self.task is not None and not self.connection.dialect.is_async
 
     def _is_of_this_context(self) -> bool:
         block = _innermost.get()
@@ -78,6 +92,20 @@ def innermost_block(owner: object) -> Block | None:
     return block
 
 
+def would_wait_for_a_task(engine: Engine) -> bool:
+    """Whether a task that can't go on before the call returns is within a block on `engine`.
+
+    It awaits something within, and holds locks that the call may wait for.
+    """
+    return any(
+        block.thread == get_ident()
+        and block.task is not current_task()
+        and block.connection.engine.pool is engine.pool
+        for block in list(_of_tasks)
+    )
+
+
+_of_tasks: set[Block] = set()
 _innermost: ContextVar[Block | None] = ContextVar("userharbor_sqlalchemy", default=None)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -23,10 +24,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, Stat
 from sqlalchemy.orm import Session, scoped_session
 
 from .backends import backend_of
-from .blocks import Block, innermost_block
+from .blocks import Block, innermost_block, would_wait_for_a_task
+from .loops import entered_on_loop, on_loop, pause
 from .outcomes import told
 from .redaction import redacted
-from .sessions import Bind, Sessions, flush
+from .sessions import Bind, Joined, Sessions, flush, joinable_session_or_connection
 from .transactions import joinable, keep_settings, own_transaction, savepoint, within
 
 Parameters = Mapping[str, Any]
@@ -155,19 +157,20 @@ class Database:
             after = key_of(page[-1])
 
     @contextmanager
-    def transaction(
-        self, joined: Session | scoped_session[Any] | Connection | None
-    ) -> Iterator[None]:
+    def transaction(self, to_join: Joined | None) -> Iterator[None]:
         """Have all calls within the block take effect together, or none if it raises."""
+        joined = joinable_session_or_connection(to_join)
         outer = innermost_block(self)
         if outer is not None and not outer.is_of_this_thread():
             outer = None
         if outer is not None:
             outer.used = True
             outer.untouched = False
+        bind = self._bind_of_block(joined, outer)
+        opened = self._connection_of_block(joined, outer)
         raised_within = is_begun = False
         try:
-            with self._connection_of_block(joined, outer) as connection:
+            with entered_on_loop(opened) if bind.dialect.is_async else opened as connection:
                 is_begun = True
                 block = Block.opened(self, connection)
                 try:
@@ -192,7 +195,6 @@ class Database:
         except StatementError as error:
             if raised_within:
                 raise
-            bind = joined if isinstance(joined, Connection) else self._sessions.bind(of=joined)
             refusal = _refusal(error, bind.engine, bind.engine.pool)
         else:
             return
@@ -261,18 +263,9 @@ class Database:
             bind = block.connection if block else self._sessions.bind(reads=kind is _READ)
             pool = bind.engine.pool
             try:
-                if block is not None:
-                    return self._in_block(block, kind, work)
-                if isinstance(bind, Connection):
-                    return self._on_connection(bind, kind, work)
-                if kind is _UNIT:
-                    with own_transaction(bind, self._sessions.no_op) as connection:
-                        return work(connection)
-                with bind.connect() as connection:
-                    keep_settings(connection)
-                    return backend_of(bind.dialect).one_statement(
-                        connection, work, reads=kind is _READ
-                    )
+                if bind.dialect.is_async:
+                    return on_loop(partial(self._attempt, bind, block, kind, work))
+                return self._attempt(bind, block, kind, work)
             except (StatementError, UnicodeError) as error:
                 refusal = _refusal(error, bind.engine, pool)
                 why, is_alone = None, isinstance(bind, Engine)
@@ -308,7 +301,23 @@ class Database:
             logger.info("%s: trying again, attempt %d of %d", why, attempt, ATTEMPTS)
             # A refusal is not waited after: locks may be held.
             if not isinstance(refusal, IntegrityError):
-                time.sleep(random.uniform(0, 0.0025 * 2**attempt))
+                pause(random.uniform(0, 0.0025 * 2**attempt), bind.dialect)
+
+    def _attempt(
+        self, bind: Bind, block: Block | None, kind: _Work, work: Callable[[Connection], T]
+    ) -> T:
+        if block is not None:
+            return self._in_block(block, kind, work)
+        if isinstance(bind, Connection):
+            return self._on_connection(bind, kind, work)
+        if kind is not _READ:
+            _check_not_waiting_for_a_task(bind)
+        if kind is _UNIT:
+            with own_transaction(bind, self._sessions.no_op) as connection:
+                return work(connection)
+        with bind.connect() as connection:
+            keep_settings(connection)
+            return backend_of(bind.dialect).one_statement(connection, work, reads=kind is _READ)
 
     def _in_block(self, block: Block, kind: _Work, work: Callable[[Connection], T]) -> T:
         in_savepoint = kind in (_INSERT, _UNIT)
@@ -349,6 +358,15 @@ class Database:
         with savepoint(connection, None if kind is _READ else self._sessions.no_op):
             return work(connection)
 
+    def _bind_of_block(
+        self, joined: Session | scoped_session[Any] | Connection | None, outer: Block | None
+    ) -> Bind:
+        if isinstance(joined, Connection):
+            return joined
+        if joined is None and outer is not None:
+            return outer.connection
+        return self._sessions.bind(of=joined)
+
     @contextmanager
     def _connection_of_block(
         self, joined: Session | scoped_session[Any] | Connection | None, outer: Block | None
@@ -376,6 +394,7 @@ class Database:
                 with within(own, no_op):
                     yield own
             else:
+                _check_not_waiting_for_a_task(own)
                 with own_transaction(own, no_op, read_committed=True) as connection:
                     yield connection
 
@@ -384,6 +403,15 @@ def check_size(name: str, size: int) -> None:
     """`ValueError` for a `size` of pages, the argument `name`, that is not from 1 to 10,000."""
     if not (isinstance(size, int) and 1 <= size <= LARGEST_PAGE):
         raise ValueError(f"{name}={size} is not from 1 to {LARGEST_PAGE}")
+
+
+def _check_not_waiting_for_a_task(engine: Engine) -> None:
+    if would_wait_for_a_task(engine):
+        raise InvalidRequestError(
+            "another task of this thread awaits something within a transaction() block: this call"
+            " might wait for its locks, and it for this thread, for ever; await nothing within a"
+            " block, or have it in a thread: await store.run(...)"
+        )
 
 
 def _may_begin_again(block: Block) -> bool:

@@ -6,14 +6,26 @@ One to join is flushed. Sessions are otherwise left alone: none is begun, commit
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 from sqlalchemy import Connection, Delete, Engine, Table, delete, false, select
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
 
-SessionFactory = Callable[[], Session]
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
+SessionFactory = Callable[[], Union[Session, "AsyncSession"]]
 Bind = Engine | Connection
+Joined = Union[
+    Session,
+    scoped_session[Any],
+    Connection,
+    "AsyncSession",
+    "async_scoped_session[Any]",
+    "AsyncConnection",
+]
+"""What a block may join."""
 
 
 class Sessions:
@@ -35,7 +47,8 @@ class Sessions:
         if of is None and (common := _bind_in(self._common)):
             return common
         clause = self._reading if reads else self.no_op
-        return (of or self._factory()).get_bind(self._mapper, clause=clause)
+        session = of or _sync_side(self._factory())
+        return session.get_bind(self._mapper, clause=clause)
 
     def connection_of(self, session: Session) -> Connection:
         """The connection that `session` writes on; it begins a transaction if it is in none."""
@@ -73,17 +86,31 @@ def flush(session: Session) -> None:
     session.begin_nested().close()
 
 
+def joinable_session_or_connection(
+    joined: Joined | None,
+) -> Session | scoped_session[Any] | Connection | None:
+    """What is to be joined, or the sync side of it."""
+    if isinstance(joined, (Session, scoped_session, Connection)) or joined is None:
+        return joined
+    if hasattr(joined, "sync_connection"):
+        if joined.sync_connection is None:
+            raise InvalidRequestError("the AsyncConnection to join is not started: await it first")
+        return joined.sync_connection
+    return _sync_side(joined() if callable(joined) else joined)
+
+
 def check_factory(factory: object) -> None:
-    """`TypeError` for what makes no `Session`, as far as that is seen without calling it."""
+    """`TypeError` for what makes no session, as far as that is seen without calling it."""
     # Looked up statically: what a proxy stands for need not be there yet.
     maker = inspect.getattr_static(factory, "session_factory", factory)
     made = maker if isinstance(maker, type) else inspect.getattr_static(maker, "class_", None)
-    makes_others = isinstance(made, type) and not issubclass(made, Session)
+    makes_others = isinstance(made, type) and not (
+        issubclass(made, Session) or hasattr(made, "sync_session_class")
+    )
     if not callable(factory) or makes_others or _is_generator_or_async(maker):
         raise TypeError(
             f"session_factory makes no Session; it is {_described(factory)}. The right call is"
-            " SQLAlchemyUserStore(sessionmaker(engine)); for an async engine,"
-            " sessionmaker(async_engine.sync_engine)"
+            " SQLAlchemyUserStore(sessionmaker(engine)), or async_sessionmaker(async_engine)"
         )
 
 
@@ -100,6 +127,10 @@ def _described(factory: object) -> str:
     if isinstance(factory, type):
         return f"the class {factory.__name__}"
     return f"of the type {type(factory).__name__}"
+
+
+def _sync_side(session: "Session | AsyncSession") -> Session:
+    return session if isinstance(session, Session) else session.sync_session
 
 
 def common_bind(factory: object) -> Bind | None:

@@ -1,0 +1,156 @@
+"""Async engines, which do their work in a greenlet on an event loop.
+
+Within SQLAlchemy's `run_sync()`, a call is in a greenlet already. In a thread of `run()`, it has its
+work done on the loop that waits for the thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Dialect
+from sqlalchemy.exc import MissingGreenlet
+
+T = TypeVar("T")
+
+_MISSING = (
+    "a store on an async engine can't be called like this, which would stop the event loop. Write"
+    " `await store.run(harbor.login, username, password)`, for a method of the store's too; or,"
+    " for what neither hashes a password nor sends mail,"
+    " `await session.run_sync(lambda _: harbor.get_current_user(token))`"
+)
+
+
+class _Loop:
+    """The event loop that waits for a function in a thread, and does the work of its calls."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cancelled = False
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Have `work` done in a greenlet on the loop, and wait for it."""
+
+        async def there() -> T:
+            self._task = asyncio.current_task()
+            return await in_greenlet(work)
+
+        try:
+            return asyncio.run_coroutine_threadsafe(there(), self._loop).result()
+        except CancelledError:
+            pass
+        raise asyncio.CancelledError
+
+    def cancel(self) -> None:
+        """Have the thread's calls raise `CancelledError`, but for what a block does at its end."""
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def check(self) -> None:
+        """`CancelledError` if nobody waits for the thread any more."""
+        if self._is_cancelled:
+            raise asyncio.CancelledError
+
+
+_waiting: ContextVar[_Loop | None] = ContextVar("userharbor_sqlalchemy_loop", default=None)
+
+
+async def run(function: Callable[[], T]) -> T:
+    """Call `function` in a thread, and return what it returns.
+
+    Cancelled, this ends when the thread has: its block is rolled back by then.
+    """
+    loop = _Loop()
+    context = copy_context()
+    context.run(_waiting.set, loop)
+    running = asyncio.get_running_loop().run_in_executor(None, context.run, function)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        loop.cancel()
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        # Or asyncio would say that nobody has looked at it.
+        running.cancelled() or running.exception()
+        raise
+
+
+async def in_greenlet(work: Callable[[], T]) -> T:
+    """Do `work` where SQLAlchemy can await what it sends: by its public way, a session's."""
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    return await AsyncSession().run_sync(lambda _: work())
+
+
+def on_loop(work: Callable[[], T]) -> T:
+    """Do `work` of an async engine: here, in a greenlet, or on the loop that waits for the thread.
+
+    `MissingGreenlet`, which says what to write, where there is neither.
+    """
+    if _is_in_greenlet():
+        return work()
+    loop = _loop_of_thread()
+    loop.check()
+    return loop.do(work)
+
+
+@contextmanager
+def entered_on_loop(manager: AbstractContextManager[T]) -> Iterator[T]:
+    """Enter and leave `manager` as `on_loop` does its work, and what is within the block here."""
+    if _is_in_greenlet():
+        with manager as value:
+            yield value
+        return
+    loop = _loop_of_thread()
+    loop.check()
+    value = loop.do(manager.__enter__)
+    try:
+        yield value
+        loop.check()
+    except BaseException as error:
+        leave = partial(manager.__exit__, type(error), error, error.__traceback__)
+        if not loop.do(leave):
+            raise
+    else:
+        loop.do(partial(manager.__exit__, None, None, None))
+
+
+def pause(seconds: float, dialect: Dialect) -> None:
+    """Sleep, and let other tasks of the loop go on."""
+    if dialect.is_async and _is_in_greenlet():
+        from sqlalchemy.util import await_only
+
+        await_only(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
+
+
+def current_task() -> "asyncio.Task[Any] | None":
+    """The task that calls, if a loop runs in this thread."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _is_in_greenlet() -> bool:
+    # There where an async engine is.
+    from greenlet import getcurrent
+
+    return getcurrent().parent is not None
+
+
+def _loop_of_thread() -> _Loop:
+    loop = _waiting.get()
+    # On the loop's own thread, to wait for it is to wait for ever.
+    if loop is None or current_task() is not None:
+        raise MissingGreenlet(_MISSING)
+    return loop
