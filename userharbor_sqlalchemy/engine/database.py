@@ -242,9 +242,9 @@ class Database:
         block = innermost_block(self)
         if block is not None and not block.is_of_this_thread():
             raise InvalidRequestError(
-                "a transaction() block that another thread opened is open in this context;"
-                " its connection can't serve two threads: open a block of this thread's own,"
-                " or start the thread with an empty context"
+                "a transaction() block that another thread or task opened is open in this context;"
+                " its connection can't serve both: open a block of this one's own, or start it with"
+                " an empty context"
             )
         if block is not None:
             block.used = True

@@ -36,7 +36,9 @@ class Sessions:
     """
 
     def __init__(self, factory: SessionFactory, mapper: Mapper[Any] | None, table: Table) -> None:
-        self._factory = factory
+        maker, made = _maker(factory)
+        # In a thread, there is no task whose session it would be.
+        self._factory: SessionFactory = maker if _is_async(made) else factory
         self._common = _common_arguments(factory)
         self._mapper = mapper
         self._reading = select(table)
@@ -101,17 +103,25 @@ def joinable_session_or_connection(
 
 def check_factory(factory: object) -> None:
     """`TypeError` for what makes no session, as far as that is seen without calling it."""
-    # Looked up statically: what a proxy stands for need not be there yet.
-    maker = inspect.getattr_static(factory, "session_factory", factory)
-    made = maker if isinstance(maker, type) else inspect.getattr_static(maker, "class_", None)
-    makes_others = isinstance(made, type) and not (
-        issubclass(made, Session) or hasattr(made, "sync_session_class")
-    )
+    maker, made = _maker(factory)
+    makes_others = isinstance(made, type) and not (issubclass(made, Session) or _is_async(made))
     if not callable(factory) or makes_others or _is_generator_or_async(maker):
         raise TypeError(
             f"session_factory makes no Session; it is {_described(factory)}. The right call is"
             " SQLAlchemyUserStore(sessionmaker(engine)), or async_sessionmaker(async_engine)"
         )
+
+
+def _maker(factory: object) -> tuple[Any, Any]:
+    """What makes the sessions, of a scoped one's too, and their class, as far as that is known."""
+    # Looked up statically: what a proxy stands for need not be there yet.
+    maker = inspect.getattr_static(factory, "session_factory", factory)
+    made = maker if isinstance(maker, type) else inspect.getattr_static(maker, "class_", None)
+    return maker, made
+
+
+def _is_async(made: object) -> bool:
+    return isinstance(made, type) and hasattr(made, "sync_session_class")
 
 
 def _is_generator_or_async(factory: object) -> bool:
