@@ -1,7 +1,7 @@
 """Async engines, which do their work in a greenlet on an event loop.
 
-Within SQLAlchemy's `run_sync()`, a call is in a greenlet already. In a thread of `run()`, it has its
-work done on the loop that waits for the thread.
+Within SQLAlchemy's `run_sync()`, a call is in a greenlet already. The work of a call in a thread of
+`run()` is done on the loop that waits for the thread.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 from sqlalchemy import Dialect
@@ -96,10 +97,10 @@ def on_loop(work: Callable[[], T]) -> T:
     `MissingGreenlet`, which says what to write, where there is neither.
     """
     if _is_in_greenlet():
-        return work()
+        return _letting_go(work)
     loop = _loop_of_thread()
     loop.check()
-    return loop.do(work)
+    return loop.do(partial(_letting_go, work))
 
 
 @contextmanager
@@ -116,8 +117,7 @@ def entered_on_loop(manager: AbstractContextManager[T]) -> Iterator[T]:
         yield value
         loop.check()
     except BaseException as error:
-        leave = partial(manager.__exit__, type(error), error, error.__traceback__)
-        if not loop.do(leave):
+        if not loop.do(partial(manager.__exit__, type(error), error, error.__traceback__)):
             raise
     else:
         loop.do(partial(manager.__exit__, None, None, None))
@@ -139,6 +139,19 @@ def current_task() -> "asyncio.Task[Any] | None":
         return asyncio.current_task()
     except RuntimeError:
         return None
+
+
+def _letting_go(work: Callable[[], T]) -> T:
+    """Do `work`; if its task is cancelled, drop what it had in hand.
+
+    SQLAlchemy closes the connection then. SQLite keeps its transaction nevertheless, for as long as
+    there is a cursor, and the traceback has one.
+    """
+    try:
+        return work()
+    except asyncio.CancelledError as error:
+        clear_frames(error.__traceback__)
+        raise
 
 
 def _is_in_greenlet() -> bool:
