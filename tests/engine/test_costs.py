@@ -17,7 +17,8 @@ from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 # Statements are those that SQLAlchemy issues. A message is what the driver sends and then waits
 # for: on MariaDB and MySQL also each COMMIT, and a ROLLBACK when a connection is given back, but on
-# an engine in AUTOCOMMIT (`auto`). `transaction` is a block that spends a password reset.
+# an engine in AUTOCOMMIT (`auto`). `transaction` is a block that spends a password reset, which MySQL
+# is asked for by two queries more than MariaDB.
 COSTS = """
                                statements of                       messages of
                               sqlite postgresql mariadb mysql  psycopg psycopg2 mariadb mysql auto
@@ -39,7 +40,7 @@ set_password_reset                 1          1       2     3        1        2 
 get_password_reset                 1          1       1     1        1        2       2     2    1
 remove_password_reset              1          1       1     2        1        2       3     4    1
 remove_password_reset_for_user     1          1       1     2        1        2       3     4    1
-transaction                        3          2       3     3        4        4       5     5    4
+transaction                        3          2       3     5        4        4       5     7    4
 create_role                        3          1       1     2        1        2       3     4    1
 role_exists                        1          1       1     1        1        2       2     2    1
 list_roles                         1          1       1     1        1        2       2     2    1
@@ -130,9 +131,14 @@ def test_each_method_sends_no_more_messages(db: Database) -> None:
 
 @pytest.mark.backends("mysql")
 def test_a_level_that_the_engine_has_need_not_be_said(db: Database) -> None:
-    """Then MySQL is asked as often as MariaDB is, and a block saves a message on both."""
+    """Then MySQL is asked as often as MariaDB is, but in a block, which saves a message on both."""
     found = messages(db, isolation_level="READ COMMITTED")
-    assert found == expected(MESSAGES, "mariadb") | {"transaction": {4}}
+    assert found == expected(MESSAGES, "mariadb") | {"transaction": spending(db)}
+
+
+def spending(db: Database) -> set[int]:
+    """The messages of a block where nothing says a level."""
+    return {4 if kind(db) == "mariadb" else 6}
 
 
 if tuple(map(int, sqlalchemy.__version__.split(".")[:3])) >= (2, 0, 43):
@@ -148,4 +154,4 @@ if tuple(map(int, sqlalchemy.__version__.split(".")[:3])) >= (2, 0, 43):
             skip_autocommit_rollback=True,
             connect_args={"init_command": level},
         )
-        assert found == expected(MESSAGES, "auto")
+        assert found == expected(MESSAGES, "auto") | {"transaction": spending(db)}

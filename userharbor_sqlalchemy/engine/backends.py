@@ -330,8 +330,10 @@ class MySQL(Backend):
             connection.exec_driver_sql("START TRANSACTION")
 
     def begins_again(self, connection: Connection) -> bool:
-        """Not in a savepoint, nor where the application does something when one begins."""
-        return not (connection.in_nested_transaction() or connection.dispatch.begin)
+        """On MariaDB, not in a savepoint, nor where the application does something at a begin."""
+        return _is_mariadb(connection) and not (
+            connection.in_nested_transaction() or connection.dispatch.begin
+        )
 
     def _set_level(self, connection: Connection, *, read_committed: bool) -> None:
         """For what comes next: what a listener has begun by itself ends, since it has a level.
@@ -341,7 +343,7 @@ class MySQL(Backend):
         snapshot that its first lock opens is older than the lock.
         """
         needs_none = {"READ COMMITTED"}
-        if getattr(connection.dialect, "is_mariadb", False) and not read_committed:
+        if _is_mariadb(connection) and not read_committed:
             needs_none.add("REPEATABLE READ")
         if level_of_transactions(connection) in needs_none:
             return
@@ -419,6 +421,10 @@ def error_codes(error: DBAPIError) -> set[str | int]:
     codes.append(getattr(getattr(orig, "diag", None), "source_function", None))
     codes.append(getattr(orig.__cause__, "server_source_function", None))  # asyncpg's
     return {code for code in codes if isinstance(code, (str, int))}
+
+
+def _is_mariadb(connection: Connection) -> bool:
+    return getattr(connection.dialect, "is_mariadb", False)
 
 
 def _driver_commits(connection: Connection) -> bool:
