@@ -19,7 +19,6 @@ from userharbor.exceptions import (
 from userharbor.interfaces import CreateUserRequest, UserT, UserToken
 
 from .engine.database import Database
-from .engine.loops import run
 from .engine.sessions import Joined, SessionFactory, Sessions, check_factory, common_bind
 from .errors import (
     PermissionTakenError,
@@ -202,7 +201,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         database by this event loop. A coroutine that is cancelled ends when the thread has, which
         meets `asyncio.CancelledError` at its next call of the store's.
         """
-        return await run(partial(call, *args, **kwargs))
+        return await self._database.run(partial(call, *args, **kwargs))
 
     # Accounts
 

@@ -1,7 +1,7 @@
 """Async engines: each test that asks for one runs on each async driver of its database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -55,7 +55,7 @@ class Loop:
         """An engine on the same database, to be disposed of by whoever asks for it."""
         return create_async_engine(self._url, **options)
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Awaitable[T]) -> T:
         """What the coroutine returns. No connection is checked out when it has."""
 
         async def to_its_end() -> T:

@@ -61,14 +61,16 @@ def test_a_store_takes_what_an_asynchronous_application_has(
 def test_a_call_on_the_event_loop_is_refused_and_shown_the_way(loop: Loop, store: Store) -> None:
     """A read, a write and a block; no connection is made for it, and none is lost."""
 
+    calls: list[Callable[[], object]] = [
+        lambda: store.get_session("phone"),
+        lambda: store.add_session(new_token("phone")),
+        lambda: store.set_password_reset(new_token("reset")),
+        lambda: store.transaction().__enter__(),
+    ]
+
     async def call_it() -> None:
         await store.run(store.create_user, new_user())
-        for call in (
-            lambda: store.get_session("phone"),
-            lambda: store.add_session(new_token("phone")),
-            lambda: store.set_password_reset(new_token("reset")),
-            lambda: store.transaction().__enter__(),
-        ):
+        for call in calls:
             with pytest.raises(MissingGreenlet, match=r"await store\.run\(harbor\.login, "):
                 call()
         async with AsyncSession(loop.engine) as session:
@@ -80,14 +82,25 @@ def test_a_call_on_the_event_loop_is_refused_and_shown_the_way(loop: Loop, store
     loop.run(call_it())
 
 
-def test_a_call_in_a_thread_of_somebody_else_is_refused_too(loop: Loop, store: Store) -> None:
-    """Nothing says there which event loop the engine's connections are of."""
+def test_a_call_in_a_thread_of_a_framework_goes_to_the_loop_of_calls_before(
+    loop: Loop, store: Store
+) -> None:
+    """As in a sync function of FastAPI's; before any call, no loop is known, and it is refused."""
+
+    def with_a_block() -> None:
+        with store.transaction():
+            store.create_user(new_user())
 
     async def call_it() -> None:
         with pytest.raises(MissingGreenlet, match=r"await store\.run"):
             await asyncio.to_thread(store.get_session, "phone")
+        assert await store.run(store.count_users) == 0
+        await asyncio.to_thread(with_a_block)
+        assert await asyncio.to_thread(store.count_users) == 1
 
     loop.run(call_it())
+    with pytest.raises(MissingGreenlet, match=r"await store\.run"):
+        store.count_users()
 
 
 def test_what_is_run_gets_its_arguments_and_gives_back_what_it_returns(

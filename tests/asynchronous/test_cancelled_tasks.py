@@ -78,20 +78,18 @@ class _Watched:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         inner = self._coroutine.__await__()
-        step = lambda: inner.send(None)  # noqa: E731
+        thrown: BaseException | None = None
         while True:
             try:
-                waits_for = step()
+                waits_for = inner.send(None) if thrown is None else inner.throw(thrown)
             except StopIteration as end:
                 return end.value
             self._suspended.once_more()
+            thrown = None
             try:
                 yield waits_for
             except BaseException as error:
                 thrown = error
-                step = lambda: inner.throw(thrown)  # noqa: B023, E731
-            else:
-                step = lambda: inner.send(None)  # noqa: E731
 
 
 @each_way

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from .backends import backend_of
 from .blocks import Block, innermost_block, would_wait_for_a_task
-from .loops import entered_on_loop, on_loop, pause
+from .loops import Loops, pause
 from .outcomes import told
 from .redaction import redacted
 from .sessions import Bind, Joined, Sessions, flush, joinable_session_or_connection
@@ -68,6 +68,11 @@ class Database:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._loops = Loops()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Call `function` in a thread, whose calls of the store may be on an async engine."""
+        return await self._loops.run(function)
 
     def first(
         self, statement: Executable, parameters: Parameters, *, of_primary: bool = False
@@ -170,7 +175,7 @@ class Database:
         opened = self._connection_of_block(joined, outer)
         raised_within = is_begun = False
         try:
-            with entered_on_loop(opened) if bind.dialect.is_async else opened as connection:
+            with self._loops.entered(opened) if bind.dialect.is_async else opened as connection:
                 is_begun = True
                 block = Block.opened(self, connection)
                 try:
@@ -264,7 +269,7 @@ class Database:
             pool = bind.engine.pool
             try:
                 if bind.dialect.is_async:
-                    return on_loop(partial(self._attempt, bind, block, kind, work))
+                    return self._loops.do(partial(self._attempt, bind, block, kind, work))
                 return self._attempt(bind, block, kind, work)
             except (StatementError, UnicodeError) as error:
                 refusal = _refusal(error, bind.engine, pool)

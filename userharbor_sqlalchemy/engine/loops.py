@@ -1,7 +1,7 @@
 """Async engines, which do their work in a greenlet on an event loop.
 
-Within SQLAlchemy's `run_sync()`, a call is in a greenlet already. The work of a call in a thread of
-`run()` is done on the loop that waits for the thread.
+Within SQLAlchemy's `run_sync()`, a call is in a greenlet already. The work of a call in a thread is
+done on the loop that waits for the thread, or on which the store was called before.
 """
 
 import asyncio
@@ -27,11 +27,84 @@ _MISSING = (
 )
 
 
-class _Loop:
-    """The event loop that waits for a function in a thread, and does the work of its calls."""
+class Loops:
+    """The event loops on which a store's async engine works."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._latest: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Call `function` in a thread, and return what it returns.
+
+        Cancelled, this ends when the thread has: its block is rolled back by then.
+        """
+        self._latest = asyncio.get_running_loop()
+        caller = _Caller(self._latest)
+        context = copy_context()
+        context.run(_waiting.set, caller)
+        running = self._latest.run_in_executor(None, context.run, function)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            caller.cancel()
+            while not running.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
+            # Or asyncio would say that nobody has looked at it.
+            running.cancelled() or running.exception()
+            raise
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Do `work` of an async engine: here, in a greenlet, or from a thread on its loop.
+
+        `MissingGreenlet`, which says what to write, where there is neither.
+        """
+        if self._is_in_greenlet():
+            return _letting_go(work)
+        caller = self._caller()
+        caller.check()
+        return caller.do(partial(_letting_go, work))
+
+    @contextmanager
+    def entered(self, manager: AbstractContextManager[T]) -> Iterator[T]:
+        """Enter and leave `manager` as `do` does its work, and what is within the block here."""
+        if self._is_in_greenlet():
+            with manager as value:
+                yield value
+            return
+        caller = self._caller()
+        caller.check()
+        value = caller.do(manager.__enter__)
+        try:
+            yield value
+            caller.check()
+        except BaseException as error:
+            if not caller.do(partial(manager.__exit__, type(error), error, error.__traceback__)):
+                raise
+        else:
+            caller.do(partial(manager.__exit__, None, None, None))
+
+    def _is_in_greenlet(self) -> bool:
+        if not _is_in_greenlet():
+            return False
+        self._latest = asyncio.get_running_loop()
+        return True
+
+    def _caller(self) -> "_Caller":
+        # On the loop's own thread, to wait for it is to wait for ever.
+        if current_task() is None:
+            if caller := _waiting.get():
+                return caller
+            if self._latest is not None and self._latest.is_running():
+                return _Caller(self._latest)
+        raise MissingGreenlet(_MISSING)
+
+
+class _Caller:
+    """A thread whose calls have their work done on an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._task: asyncio.Task[Any] | None = None
         self._is_cancelled = False
 
@@ -60,28 +133,7 @@ class _Loop:
             raise asyncio.CancelledError
 
 
-_waiting: ContextVar[_Loop | None] = ContextVar("userharbor_sqlalchemy_loop", default=None)
-
-
-async def run(function: Callable[[], T]) -> T:
-    """Call `function` in a thread, and return what it returns.
-
-    Cancelled, this ends when the thread has: its block is rolled back by then.
-    """
-    loop = _Loop()
-    context = copy_context()
-    context.run(_waiting.set, loop)
-    running = asyncio.get_running_loop().run_in_executor(None, context.run, function)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        loop.cancel()
-        while not running.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        # Or asyncio would say that nobody has looked at it.
-        running.cancelled() or running.exception()
-        raise
+_waiting: ContextVar[_Caller | None] = ContextVar("userharbor_sqlalchemy_caller", default=None)
 
 
 async def in_greenlet(work: Callable[[], T]) -> T:
@@ -89,38 +141,6 @@ async def in_greenlet(work: Callable[[], T]) -> T:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     return await AsyncSession().run_sync(lambda _: work())
-
-
-def on_loop(work: Callable[[], T]) -> T:
-    """Do `work` of an async engine: here, in a greenlet, or on the loop that waits for the thread.
-
-    `MissingGreenlet`, which says what to write, where there is neither.
-    """
-    if _is_in_greenlet():
-        return _letting_go(work)
-    loop = _loop_of_thread()
-    loop.check()
-    return loop.do(partial(_letting_go, work))
-
-
-@contextmanager
-def entered_on_loop(manager: AbstractContextManager[T]) -> Iterator[T]:
-    """Enter and leave `manager` as `on_loop` does its work, and what is within the block here."""
-    if _is_in_greenlet():
-        with manager as value:
-            yield value
-        return
-    loop = _loop_of_thread()
-    loop.check()
-    value = loop.do(manager.__enter__)
-    try:
-        yield value
-        loop.check()
-    except BaseException as error:
-        if not loop.do(partial(manager.__exit__, type(error), error, error.__traceback__)):
-            raise
-    else:
-        loop.do(partial(manager.__exit__, None, None, None))
 
 
 def pause(seconds: float, dialect: Dialect) -> None:
@@ -141,6 +161,13 @@ def current_task() -> "asyncio.Task[Any] | None":
         return None
 
 
+def _is_in_greenlet() -> bool:
+    # There where an async engine is.
+    from greenlet import getcurrent
+
+    return getcurrent().parent is not None
+
+
 def _letting_go(work: Callable[[], T]) -> T:
     """Do `work`; if its task is cancelled, drop what it had in hand.
 
@@ -152,18 +179,3 @@ def _letting_go(work: Callable[[], T]) -> T:
     except asyncio.CancelledError as error:
         clear_frames(error.__traceback__)
         raise
-
-
-def _is_in_greenlet() -> bool:
-    # There where an async engine is.
-    from greenlet import getcurrent
-
-    return getcurrent().parent is not None
-
-
-def _loop_of_thread() -> _Loop:
-    loop = _waiting.get()
-    # On the loop's own thread, to wait for it is to wait for ever.
-    if loop is None or current_task() is not None:
-        raise MissingGreenlet(_MISSING)
-    return loop
