@@ -1,6 +1,7 @@
 """`python -m userharbor_sqlalchemy`: what an operator does to a store from a shell or by cron."""
 
 import argparse
+import asyncio
 import importlib
 import json
 import os
@@ -17,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.orm import sessionmaker
 
 from .engine.database import LARGEST_PAGE
+from .engine.loops import in_greenlet
 from .errors import UsernamesCollideError
 from .maintenance.findings import FindingCode
 from .maintenance.purge import Purged
@@ -44,10 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         store = _store(options.store, may_make_file=options.command is create_tables)
-        try:
-            return int(options.command(store, options))
-        finally:
-            store.bind.engine.dispose()
+
+        def work() -> int:
+            try:
+                return int(options.command(store, options))
+            finally:
+                store.bind.engine.dispose()
+
+        return asyncio.run(in_greenlet(work)) if store.bind.dialect.is_async else work()
     except Misused as error:
         parser.error(str(error))
     except UsernamesCollideError as error:
@@ -80,7 +86,7 @@ def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
         )
     except (ValueError, OverflowError) as error:
         raise Misused(str(error)) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise KeyboardInterrupt(f"removed so far: {progress.purged}") from None
     finally:
         progress.end(full=purged is not None)

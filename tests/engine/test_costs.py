@@ -17,8 +17,8 @@ from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 # Statements are those that SQLAlchemy issues. A message is what the driver sends and then waits
 # for: on MariaDB and MySQL also each COMMIT, and a ROLLBACK when a connection is given back, but on
-# an engine in AUTOCOMMIT (`auto`). `transaction` is a block that spends a password reset, which MySQL
-# is asked for by two queries more than MariaDB.
+# an engine in AUTOCOMMIT (`auto`). `transaction` is a block that spends a password reset, for which
+# MySQL is asked two queries more than MariaDB.
 COSTS = """
                                statements of                       messages of
                               sqlite postgresql mariadb mysql  psycopg psycopg2 mariadb mysql auto
