@@ -17,6 +17,8 @@ from .flows import flows
 from .growth import SIZES, growth
 from .latency import latency
 from .methods import methods
+from .others import others
+from .pauses import pauses
 from .settings import settings
 from .threads import threads
 from .timing import Section
@@ -24,7 +26,8 @@ from .timing import Section
 Measurement = Callable[[Backend, int], dict[str, Section]]
 
 MEASUREMENTS: dict[str, Measurement] = {
-    measure.__name__: measure for measure in (methods, flows, threads, latency, growth, settings)
+    measure.__name__: measure
+    for measure in (methods, flows, others, pauses, threads, latency, growth, settings)
 }
 QUICK_ROUNDS = 3
 

@@ -1,7 +1,7 @@
 """The databases: throwaway ones, none of which waits for a disk."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,9 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from support import servers
 
 NAMES = ("sqlite", "postgresql", "mariadb")
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=OFF")
+"""Of SQLite, unless others are what is measured."""
 
 AUTOCOMMIT: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 
@@ -28,17 +31,18 @@ class Backend:
         """An engine as an application makes it; SQLite's in WAL mode, and without `fsync`."""
         engine = create_engine(self.url, **options)
         if self.name == "sqlite":
-            set_pragmas(engine, "journal_mode=WAL", "synchronous=OFF")
+            event.listen(engine, "connect", execute_pragmas(*PRAGMAS))
         return engine
 
 
-def set_pragmas(engine: Engine, *pragmas: str) -> None:
-    """Have each new connection of `engine` begin with them."""
+def execute_pragmas(*pragmas: str) -> Callable[[Any, object], None]:
+    """A listener that has a new connection begin with them."""
 
-    @event.listens_for(engine, "connect")
-    def set_each(connection: Any, _: object) -> None:
+    def execute(connection: Any, _: object) -> None:
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
+
+    return execute
 
 
 @contextmanager

@@ -25,7 +25,9 @@ def draw(results: Results, folder: Path) -> None:
         "methods": _bars,
         "flows": _bars,
         "latency 2 ms": _bars,
-        "floor": _floor,
+        "floor": _times,
+        "others": _times,
+        "asynchronous": _times,
         "threads": _threads,
         "growth": _growth,
     }.items():
@@ -73,12 +75,14 @@ def _name_once(panels: list[Any]) -> None:
         panel.tick_params(labelleft=panel is panels[0])
 
 
-def _floor(found: dict[str, Any]) -> Any:
-    """Microseconds of the driver, of a Core select, of ours and of 0.7.0."""
-    figure, panels = _panels(found, 2.6, "Microseconds a call")
+def _times(found: dict[str, Any]) -> Any:
+    """Microseconds of each contender, for each row."""
+    rows = next(iter(found.values()))["rows"].values()
+    height = 0.8 + 0.22 * sum(len(contenders) for contenders in rows)
+    figure, panels = _panels(found, height, "Microseconds a call")
     for panel, section in zip(panels, found.values(), strict=True):
         bars = {
-            f"{row}, {contender}": (taken["microseconds"][1], COLOURS.get(contender, OTHER))
+            f"{row}: {contender}": (taken["microseconds"][1], _colour(contender))
             for row, contenders in section["rows"].items()
             for contender, taken in contenders.items()
         }
@@ -86,6 +90,10 @@ def _floor(found: dict[str, Any]) -> Any:
         panel.barh(list(bars), heights, color=colours)
     _name_once(panels)
     return figure
+
+
+def _colour(contender: str) -> str:
+    return COLOURS[OURS] if contender.startswith(OURS) else COLOURS.get(contender, OTHER)
 
 
 def _threads(found: dict[str, Any]) -> Any:

@@ -68,7 +68,7 @@ def _versions(results: Results) -> str:
 def _table(name: str, found: dict[str, Any]) -> str:
     if name == "messages":
         return _by_database(found, _messages)
-    if name == "threads" or any(section["base"] != OURS for section in found.values()):
+    if name in ("others", "threads") or any(section["base"] != OURS for section in found.values()):
         return _by_contender(found)
     table = _by_database(found, _times_faster)
     means = [f"**{_mean(section):.2f}×**" for section in found.values()]

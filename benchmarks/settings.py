@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import sessionmaker
 
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, metadata
 
-from .backends import AUTOCOMMIT, Backend, set_pragmas
+from .backends import AUTOCOMMIT, Backend, execute_pragmas
 from .timing import Section, in_turns
 
 DEFAULT = "as it is"
@@ -52,7 +52,7 @@ def _files(backend: Backend) -> dict[str, Engine]:
     engines: dict[str, Engine] = {}
     for number, (name, pragmas) in enumerate(PRAGMAS.items()):
         engines[name] = create_engine(backend.url.set(database=f"{backend.url.database}.{number}"))
-        set_pragmas(engines[name], *pragmas)
+        event.listen(engines[name], "connect", execute_pragmas(*pragmas))
     return engines
 
 
