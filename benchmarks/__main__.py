@@ -43,8 +43,8 @@ def main() -> None:
         print(f"## {name}\n\n{table}\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(results) + "\n")
-    if arguments.page:
-        report.fill_in(arguments.page, results)
+    for page in arguments.page:
+        report.fill_in(page, results)
     if arguments.plots:
         from .plots import draw
 
@@ -61,7 +61,14 @@ def _arguments() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write what was measured to FILE")
     add("--replay", type=Path, metavar="FILE", help="measure nothing, and read FILE instead")
     add("--plots", type=Path, metavar="FOLDER", help="draw into FOLDER (takes matplotlib)")
-    add("--page", type=Path, metavar="FILE", help="put the tables into their places in FILE")
+    add(
+        "--page",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="put the tables into their places in FILE; may be repeated",
+    )
     return parser.parse_args()
 
 

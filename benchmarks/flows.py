@@ -63,7 +63,7 @@ FLOWS: list[tuple[str, Callable[[Site, str], object]]] = [
 ]
 
 
-def flows(backend: Backend, rounds: int) -> dict[str, Section]:
+def flows(backend: Backend, rounds: int, calls: int = 10) -> dict[str, Section]:
     """All flows, on both stores."""
     engines = [backend.engine(), backend.engine()]
     metadata.create_all(engines[0])
@@ -77,7 +77,7 @@ def flows(backend: Backend, rounds: int) -> dict[str, Section]:
         (flow, {name: partial(call, site) for name, site in sites.items()}) for flow, call in FLOWS
     ]
     with _passwords_unhashed():
-        section = in_turns(steps, OURS, rounds, calls=10)
+        section = in_turns(steps, OURS, rounds, calls)
     both[OURS].delete_role(ROLE)
     for permission in PERMISSIONS:
         both[OURS].delete_permission(permission)

@@ -1,4 +1,4 @@
-"""Messages on the wire, and each method where they take their time: through a counting proxy."""
+"""Messages on the wire, and what is done where they take their time: through a counting proxy."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,7 @@ from support.proxy import Proxy, proxy_of
 from userharbor_sqlalchemy import metadata
 
 from .backends import Backend
+from .flows import flows
 from .methods import steps
 from .stores import OURS, stores
 from .timing import Section, in_turns
@@ -19,10 +20,11 @@ ROUND_TRIPS = (0.0, 0.5, 2.0)
 
 
 def latency(backend: Backend, rounds: int) -> dict[str, Section]:
-    """Each method at each round-trip time; a third as many rounds."""
+    """Each method at each round-trip time, and the flows at the longest; a third as many rounds."""
     if backend.name == "sqlite":
         return {}
     sections: dict[str, Section] = {}
+    rounds = max(rounds // 3, 2)
     with proxy_of(backend.url) as proxy:
         away = replace(backend, url=proxy.url)
         engines = [away.engine(), away.engine()]
@@ -31,7 +33,8 @@ def latency(backend: Backend, rounds: int) -> dict[str, Section]:
         for milliseconds in ROUND_TRIPS:
             proxy.round_trip = milliseconds / 1000
             name = f"latency {milliseconds:g} ms"
-            sections[name] = in_turns(steps(both), OURS, max(rounds // 3, 2), calls=3)
+            sections[name] = in_turns(steps(both), OURS, rounds, calls=3)
+        sections[f"flows {milliseconds:g} ms"] = flows(away, rounds, calls=3)["flows"]
         proxy.round_trip = 0.0
         sections["messages"] = _messages(proxy, both)
         for engine in engines:

@@ -1,7 +1,7 @@
 """A login session in this store, and in what people would take instead.
 
-It is begun, looked up and ended, by the documented use of each library. They are imported when they are
-measured: the tox environment `bench` has them.
+It is begun, looked up and ended, by the documented use of each library. They are imported when they
+are measured: the tox environment `bench` has them.
 """
 
 import asyncio

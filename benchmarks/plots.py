@@ -25,6 +25,7 @@ def draw(results: Results, folder: Path) -> None:
         "methods": _bars,
         "flows": _bars,
         "latency 2 ms": _bars,
+        "flows 2 ms": _bars,
         "floor": _times,
         "others": _times,
         "asynchronous": _times,

@@ -1,4 +1,4 @@
-"""What was measured, as tables in Markdown: for a terminal, and for docs/performance.md."""
+"""What was measured, as tables in Markdown: for a terminal, and for pages of the docs."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,9 +15,6 @@ LABELS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 FREE_THREADED = "free-threaded"
 """How the name of a Python ends that runs threads at once."""
 
-READING = ("get_", "list_", "role_exists", "permission_exists")
-"""How the names of the methods begin that only read."""
-
 
 def tables(results: Results) -> dict[str, str]:
     """The tables of what was measured, by what they show.
@@ -26,11 +23,8 @@ def tables(results: Results) -> dict[str, str]:
     """
     measured = dict.fromkeys(name for each in results["databases"].values() for name in each)
     found = {name: sections(results, name) for name in measured if name != "version"}
-    distances = {name: found.pop(name) for name in list(found) if name.startswith("latency")}
-    made = {"versions": _versions(results)}
+    made = {"versions": _versions(results), "means": _means(found), "latency": _latency(found)}
     made |= {name: _table(name, each) for name, each in found.items()}
-    if distances:
-        made["latency"] = _latency(distances)
     return {name + suffix(results): table for name, table in made.items()}
 
 
@@ -75,26 +69,37 @@ def _table(name: str, found: dict[str, Any]) -> str:
     return "\n".join([table, _row("**geometric mean**", *means)])
 
 
-def _latency(distances: dict[str, dict[str, Any]]) -> str:
-    """The means by round-trip time."""
-    found = next(iter(distances.values()))
+def _means(found: dict[str, dict[str, Any]]) -> str:
+    """The geometric means of all methods, and of all flows."""
+    rows = {name: each for name, each in found.items() if name in ("methods", "flows")}
+    return _of_sections(rows, lambda section: f"{_mean(section):.1f}×")
+
+
+def _latency(found: dict[str, dict[str, Any]]) -> str:
+    """The means by round-trip time, and what gains least or loses."""
+    rows = {name: each for name, each in found.items() if name.endswith(" ms")}
+    return _of_sections(rows, lambda section: f"{_mean(section):.2f}× (least: {_least(section)})")
+
+
+def _of_sections(rows: dict[str, dict[str, Any]], cell: Callable[[Any], str]) -> str:
+    databases = dict.fromkeys(database for each in rows.values() for database in each)
     body = [
-        _row(
-            f"{name.removeprefix('latency ')}, {which}",
-            *(f"{_mean(section, only):.2f}×" for section in each.values()),
-        )
-        for name, each in distances.items()
-        for which, only in (("reads", READING), ("all methods", ""))
+        _row(name, *(cell(each[database]) if database in each else "" for database in databases))
+        for name, each in rows.items()
     ]
-    return "\n".join([*_head("round trip", *found), *body])
+    return "\n".join([*_head("", *databases), *body])
 
 
-def _mean(section: Any, only: str | tuple[str, ...] = "") -> float:
-    """The geometric mean over the methods, or over those with such a name.
+def _least(section: Any) -> str:
+    """The row with the smallest ratio, and that."""
+    ratios = {row: taken[OLD]["ratio"][1] for row, taken in section["rows"].items()}
+    row = min(ratios, key=ratios.__getitem__)
+    return f"{row} {ratios[row]:.2f}×"
 
-    Not of a block, which costs what is in it.
-    """
-    rows = [row for row in section["rows"] if row != "transaction" and row.startswith(only)]
+
+def _mean(section: Any) -> float:
+    """The geometric mean over the rows. Not of a block, which costs what is in it."""
+    rows = [row for row in section["rows"] if row != "transaction"]
     return mean_ratio(section, OLD, rows)
 
 

@@ -79,6 +79,9 @@ class Backend:
         Above READ COMMITTED, a transaction reads from a snapshot older than a lock it waited for.
         """
 
+    def limit_waits(self, connection: Connection) -> None:
+        """Have no statement of the transaction wait for a lock for ever."""
+
     def take_write_lock(self, connection: Connection, no_op: Delete) -> None:
         """Take the one write lock of a database that has one."""
 
@@ -275,6 +278,13 @@ class PostgreSQL(Backend):
         raise InvalidRequestError(
             "a listener of the pool's has begun a transaction above READ COMMITTED, by a query:"
             ' make the engine with isolation_level="READ COMMITTED", or begin by a SET LOCAL'
+        )
+
+    def limit_waits(self, connection: Connection) -> None:
+        """As SQLite and MariaDB do by themselves, unless the application has set a limit."""
+        connection.exec_driver_sql(
+            "SELECT set_config('lock_timeout', '5s', true)"
+            " WHERE current_setting('lock_timeout') = '0'"
         )
 
     def _is_begun(self, connection: Connection) -> bool:

@@ -92,10 +92,10 @@ def innermost_block(owner: object) -> Block | None:
     return block
 
 
-def would_wait_for_a_task(engine: Engine) -> bool:
-    """Whether a task that can't go on before the call returns is within a block on `engine`.
+def may_wait_for_a_task(engine: Engine) -> bool:
+    """Whether another task of this thread awaits something within a block on `engine`.
 
-    It awaits something within, and holds locks that the call may wait for.
+    What waits for its locks waits for ever: the task can't go on before the thread does.
     """
     return any(
         block.thread == get_ident()

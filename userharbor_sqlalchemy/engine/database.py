@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, Stat
 from sqlalchemy.orm import Session, scoped_session
 
 from .backends import backend_of
-from .blocks import Block, innermost_block, would_wait_for_a_task
+from .blocks import Block, innermost_block, may_wait_for_a_task
 from .loops import Loops, pause
 from .outcomes import told
 from .redaction import redacted
@@ -315,9 +315,8 @@ class Database:
             return self._in_block(block, kind, work)
         if isinstance(bind, Connection):
             return self._on_connection(bind, kind, work)
-        if kind is not _READ:
-            _check_not_waiting_for_a_task(bind)
-        if kind is _UNIT:
+        # A limit of a wait lasts for a transaction.
+        if kind is _UNIT or (kind is not _READ and may_wait_for_a_task(bind)):
             with own_transaction(bind, self._sessions.no_op) as connection:
                 return work(connection)
         with bind.connect() as connection:
@@ -399,7 +398,6 @@ class Database:
                 with within(own, no_op):
                     yield own
             else:
-                _check_not_waiting_for_a_task(own)
                 with own_transaction(own, no_op, read_committed=True) as connection:
                     yield connection
 
@@ -408,15 +406,6 @@ def check_size(name: str, size: int) -> None:
     """`ValueError` for a `size` of pages, the argument `name`, that is not from 1 to 10,000."""
     if not (isinstance(size, int) and 1 <= size <= LARGEST_PAGE):
         raise ValueError(f"{name}={size} is not from 1 to {LARGEST_PAGE}")
-
-
-def _check_not_waiting_for_a_task(engine: Engine) -> None:
-    if would_wait_for_a_task(engine):
-        raise InvalidRequestError(
-            "another task of this thread awaits something within a transaction() block: this call"
-            " might wait for its locks, and it for this thread, for ever; await nothing within a"
-            " block, or have it in a thread: await store.run(...)"
-        )
 
 
 def _may_begin_again(block: Block) -> bool:

@@ -32,6 +32,7 @@ def told(
     if backend.waited(refusal):
         refusal.add_detail(
             "another transaction holds a lock; if it is that of a session of this thread, join"
-            " it: store.transaction(session)"
+            " it: store.transaction(session); if it is that of a block in which another task of"
+            " this thread awaits something, have the block in a thread: await store.run(...)"
         )
     return refusal

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Delete, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from .backends import backend_of, is_autocommit
+from .blocks import may_wait_for_a_task
 
 
 @contextmanager
@@ -23,6 +24,8 @@ def own_transaction(
         backend.prepare_transaction(connection)
         with connection.begin():
             backend.begin(connection, read_committed=read_committed)
+            if may_wait_for_a_task(engine):
+                backend.limit_waits(connection)
             backend.take_write_lock(connection, no_op)
             try:
                 yield connection
