@@ -77,7 +77,11 @@ def _means(found: dict[str, dict[str, Any]]) -> str:
 
 def _latency(found: dict[str, dict[str, Any]]) -> str:
     """The means by round-trip time, and what gains least or loses."""
-    rows = {name: each for name, each in found.items() if name.endswith(" ms")}
+    rows = {
+        name.replace("latency", "methods"): each
+        for name, each in found.items()
+        if name.endswith(" ms")
+    }
     return _of_sections(rows, lambda section: f"{_mean(section):.2f}× (least: {_least(section)})")
 
 
