@@ -39,6 +39,23 @@ class NoPasswordError(InvalidCredentialsError, UnknownUserError):
     message = "Invalid username or password"
 
 
+class UsernameReferredToError(InvalidUsernameError):
+    """Rows of other tables refer to the user, and would not come along with a new name.
+
+    `columns` names them, as `table.column`. Nothing was stored.
+    """
+
+    def __init__(self, columns: list[str]) -> None:
+        super().__init__(columns)
+        self.columns = columns
+
+    def __str__(self) -> str:
+        return (
+            f"Username is referred to by {', '.join(self.columns)}: give these foreign keys ON"
+            " UPDATE CASCADE, or remove the rows"
+        )
+
+
 class UsernamesCollideError(ValueError):
     """Users that the application added have names that differ in casing only.
 

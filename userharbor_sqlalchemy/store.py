@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from sqlalchemy import Connection, Engine, MetaData, Table
+from sqlalchemy import Connection, Engine, MetaData, SQLColumnExpression, Table
 from userharbor.exceptions import (
     InvalidPasswordResetTokenError,
     InvalidPermissionError,
@@ -29,14 +29,24 @@ from .errors import (
 )
 from .maintenance.check import check
 from .maintenance.findings import Finding
-from .maintenance.purge import Progress, Purged, purge_expired
+from .maintenance.purge import (
+    Progress,
+    Purged,
+    UserProgress,
+    past,
+    purge_expired,
+    purge_unverified,
+)
 from .schema.tables import DEFAULT_PREFIX, define_tables
 from .schema.tables import metadata as built_in_metadata
-from .schema.user_model import built_in, registered
+from .schema.user_model import built_in, condition_on, registered
 from .schema.username_keys import set_keys
 from .sql.accounts import Accounts
+from .sql.exports import Exports
 from .sql.grants import Grants, Names, UserPermissions
+from .sql.renames import Renames
 from .sql.tokens import TokenTable
+from .sql.unverified import Unverified
 from .sql.users import User, Users
 
 AnyModel = type[Any] | Table
@@ -64,6 +74,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         user_model: AnyModel | None = None,
         user_mapper: None = None,
         *,
+        active: SQLColumnExpression[bool] | None = None,
         metadata: MetaData | None = None,
         table_prefix: str = DEFAULT_PREFIX,
     ) -> None: ...
@@ -75,6 +86,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         user_model: AnyModel | None = None,
         *,
         user_mapper: Callable[[Any], UserT],
+        active: SQLColumnExpression[bool] | None = None,
         metadata: MetaData | None = None,
         table_prefix: str = DEFAULT_PREFIX,
     ) -> None: ...
@@ -86,6 +98,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         user_model: AnyModel | None,
         user_mapper: Callable[[Any], UserT],
         *,
+        active: SQLColumnExpression[bool] | None = None,
         metadata: MetaData | None = None,
         table_prefix: str = DEFAULT_PREFIX,
     ) -> None: ...
@@ -96,6 +109,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         user_model: AnyModel | None = None,
         user_mapper: Callable[[Any], Any] | None = None,
         *,
+        active: SQLColumnExpression[bool] | None = None,
         metadata: MetaData | None = None,
         table_prefix: str = DEFAULT_PREFIX,
     ) -> None:
@@ -112,6 +126,10 @@ class SQLAlchemyUserStore(Generic[UserT]):
             user_mapper: What it returns, a lookup returns. It gets an instance as the ORM would
                 have loaded it, without relationships and detached; for a table, the store's own
                 too, the row. Without one, lookups return a `User`.
+            active: A condition on columns of `user_model`, `AppUser.banned_at.is_(None)`, say. A
+                user who does not meet it is found by no lookup, nor are the user's sessions and
+                other tokens, and none is stored. The name and the e-mail stay taken. Without a
+                condition, every user is active.
             metadata: Where the tables are defined: by default the MetaData of `user_model`, or
                 `userharbor_sqlalchemy.metadata`.
             table_prefix: What the names of the tables begin with.
@@ -119,9 +137,10 @@ class SQLAlchemyUserStore(Generic[UserT]):
         Raises:
             TypeError: `session_factory` makes no sessions: it is an engine or a session, say.
                 `user_model` is no model, lacks an attribute, or has one of a type that is no text
-                (of `verified`: no Boolean or integer).
+                (of `verified`: no Boolean or integer). `active` is no SQL expression.
             ValueError: Its username is not unique, it has several tables or inherits concretely,
                 the database generates an attribute, or `metadata` is not that of the model.
+                `active` is on a column of another table.
         """
         check_factory(session_factory)
         if user_model is None:
@@ -135,7 +154,9 @@ class SQLAlchemyUserStore(Generic[UserT]):
         self.metadata: MetaData = model.table.metadata
         """The MetaData that holds every table of this store."""
         database = Database(Sessions(session_factory, model.mapper, model.table))
-        users = Users(database, model, tables)
+        users = Users(
+            database, model, tables, None if active is None else condition_on(model, active)
+        )
         self._database = database
         self._model = model
         self._tables = tables
@@ -162,8 +183,16 @@ class SQLAlchemyUserStore(Generic[UserT]):
             taken=ResetTokenTakenError,
         )
         self._accounts: Accounts[UserT] = Accounts(
-            database, users, self._email_verifications, model, tables, user_mapper
+            database,
+            users,
+            self._email_verifications,
+            self._password_resets,
+            model,
+            tables,
+            user_mapper,
         )
+        self._renames = Renames(users, self._accounts, tables)
+        self._unverified = Unverified(database, users, self._accounts, model, tables)
         self._roles = Names(
             database,
             tables.roles.c.role,
@@ -187,6 +216,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         self._user_permissions = UserPermissions(
             database, users, self._user_roles, self._role_permissions
         )
+        self._exports = Exports(database, users, model, tables, self._user_permissions)
 
     @property
     def bind(self) -> Engine | Connection:
@@ -448,7 +478,66 @@ class SQLAlchemyUserStore(Generic[UserT]):
         """Return the permissions of all the user's roles; none if there is no such user."""
         return self._user_permissions.of(username)
 
-    # Beside the protocol: for pages that show accounts, and for operators
+    # Beside the protocol: what applications do to accounts, show of them, and operate
+
+    def set_email(self, username: str, email: str, *, verified: bool = False) -> None:
+        """Replace the user's e-mail address, stored in lower case as the core registers it.
+
+        The user's e-mail verification and password reset, which were sent to the old address, are
+        gone; sessions stay.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            InvalidEmailError: The e-mail is taken, or no column can hold it. What is taken is also
+                an `IntegrityError` of SQLAlchemy's.
+        """
+        self._accounts.set_email(username, email, verified=verified)
+
+    def rename_user(self, old: str, new: str) -> None:
+        """Give the user of the name `old`, in any casing, the name `new`, as it is spelled.
+
+        Tokens, sessions and roles come along, and what of the application's tables refers to the
+        name by a foreign key with ON UPDATE CASCADE.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+            InvalidUsernameError: `new` is taken in any casing, or no column can hold it; what is
+                taken is also an `IntegrityError` of SQLAlchemy's. Or it is a
+                `UsernameReferredToError`: rows of other tables would not come along; it names
+                their `columns`.
+        """
+        self._renames.rename(old, new)
+
+    def export_user(self, username: str) -> dict[str, Any]:
+        """Return all that the store keeps about the user, for JSON; no hash of a secret.
+
+        `username`, `email`, `verified`, `has_password`; `roles` and `permissions`, sorted;
+        `sessions`, `email_verifications` and `password_resets`, each a list of `expires_at` (ISO
+        8601, UTC). Of a user who is not active, too.
+
+        Raises:
+            UnknownUserError: There is no such user; also a `KeyError`.
+        """
+        return self._exports.of(username)
+
+    def get_users_with_role(
+        self, role: str, *, after: str | None = None, page_size: int = 1000
+    ) -> Iterator[UserT]:
+        """Iterate over the users who have the role, as `iter_users` does over all."""
+        return self._accounts.having(
+            self._user_roles.by_name, self._roles.resolve(role), after, page_size
+        )
+
+    def get_users_with_permission(
+        self, permission: str, *, after: str | None = None, page_size: int = 1000
+    ) -> Iterator[UserT]:
+        """Iterate over the users who have the permission by any of their roles, each once."""
+        return self._accounts.having(
+            self._user_permissions.by_name,
+            self._permissions.resolve(permission),
+            after,
+            page_size,
+        )
 
     def list_sessions(self, username: str) -> list[UserToken]:
         """Return the user's sessions, expired or not, the longest-lasting first.
@@ -465,29 +554,35 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return self._sessions.remove_others(username, token_hash)
 
     def count_users(self) -> int:
-        """Return how many users there are."""
+        """Return how many active users there are."""
         return self._accounts.count()
 
-    def iter_users(self, *, after: str | None = None, page_size: int = 1000) -> Iterator[UserT]:
-        """Iterate over all users, as lookups return them, in the database's order of usernames.
+    def iter_users(
+        self, *, prefix: str = "", after: str | None = None, page_size: int = 1000
+    ) -> Iterator[UserT]:
+        """Iterate over active users, as lookups return them, in the database's order of usernames.
 
-        Reads `page_size` of them at a time; each page is a query of its own. The users come after
-        the name `after`.
+        Those whose names begin with `prefix`, in any casing, and come after the name `after`. Reads
+        `page_size` of them at a time; each page is a query of its own.
 
         Raises:
             ValueError: `page_size` is not from 1 to 10,000.
             InvalidUsernameError: No column can hold `after`.
         """
-        return self._accounts.all(after, page_size)
+        return self._accounts.all(after, page_size, prefix)
 
     def purge_expired(
         self,
         *,
         before: datetime | None = None,
+        verifications_before: datetime | None = None,
         batch_size: int = 1000,
         progress: Progress | None = None,
     ) -> Purged:
         """Remove the tokens that expired `before` (naive: UTC), now by default; return how many.
+
+        E-mail verifications only if they expired `verifications_before`, too: by them,
+        `purge_unverified` knows how long ago a user let one expire.
 
         Walks the token tables by primary key, `batch_size` rows at a time. What is expired
         among them is removed in a transaction of its own, so that no lock is held for long and
@@ -497,16 +592,44 @@ class SQLAlchemyUserStore(Generic[UserT]):
         was removed by then.
 
         Raises:
-            ValueError: `before` is in the future or before the year 1000, or `batch_size` is not
-                from 1 to 10,000.
+            ValueError: `before` or `verifications_before` is in the future or before the year
+                1000, or `batch_size` is not from 1 to 10,000.
             InvalidRequestError: Of SQLAlchemy's, within `transaction()`.
         """
+        limit = past("before", before)
+        limits = dict.fromkeys(("sessions", "email_verifications", "password_resets"), limit)
+        limits["email_verifications"] = min(
+            limit, past("verifications_before", verifications_before)
+        )
         tables = {
             "sessions": self._sessions,
             "email_verifications": self._email_verifications,
             "password_resets": self._password_resets,
         }
-        return purge_expired(self._database, tables, before, batch_size, progress)
+        return purge_expired(self._database, tables, limits, batch_size, progress)
+
+    def purge_unverified(
+        self,
+        *,
+        older_than: timedelta,
+        batch_size: int = 1000,
+        progress: UserProgress | None = None,
+    ) -> int:
+        """Remove the users who never verified, and whose verification expired so long ago.
+
+        Each goes with all that is the user's; name and e-mail are free again. A user without an
+        e-mail verification stays. Call it before `purge_expired`, which removes verifications.
+        Returns how many users went. Walks the verifications by primary key, `batch_size` at a
+        time, and may be interrupted and run again; who verifies meanwhile stays. After each batch,
+        `progress` is called with how many verifications were looked at by then, how many there
+        were at the start, and how many users were removed by then.
+
+        Raises:
+            ValueError: `older_than` is negative, or reaches back before the year 1000;
+                `batch_size` is not from 1 to 10,000.
+            InvalidRequestError: Of SQLAlchemy's, within `transaction()`.
+        """
+        return purge_unverified(self._database, self._unverified, older_than, batch_size, progress)
 
     def check(self) -> Iterator[Finding]:
         """Look for what is wrong with the database; `str()` of a finding says what to do.

@@ -15,12 +15,14 @@ from sqlalchemy import (
     Join,
     String,
     Table,
+    and_,
     func,
     inspect,
 )
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper, registry
+from sqlalchemy.sql import visitors
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedType
 
 from .tables import DEFAULT_PREFIX, Tables, define_tables
@@ -131,6 +133,34 @@ def registered(
         user_model.columns["username"],
         with_username_keys=user_model.username_key is None,
     )
+
+
+def condition_on(model: UserModel, active: object) -> ColumnElement[bool]:
+    """`active` on the columns of the table itself, without what the ORM has noted on them.
+
+    `TypeError` for what is no SQL expression, `ValueError` for one on another table's columns.
+    """
+    expression = active
+    # What the ORM's attributes, hybrid ones too, stand for.
+    while not isinstance(expression, ColumnElement) and hasattr(expression, "__clause_element__"):
+        expression = expression.__clause_element__()
+    if not isinstance(expression, ColumnElement):
+        raise TypeError(
+            f"active is of the type {type(active).__name__}; it must be a condition on columns of"
+            " user_model, as AppUser.banned_at.is_(None) is"
+        )
+
+    def plainly(element: Any, **_: Any) -> Column[Any] | None:
+        if not isinstance(element, Column):
+            return None
+        for column in model.table.columns:
+            if column.name == element.name and column.table.key == element.table.key:
+                return column
+        raise ValueError(f"active names {element}, which is no column of {model.table.key}")
+
+    condition: ColumnElement[bool] = visitors.replacement_traverse(expression, {}, plainly)
+    # By itself, it would make an ORM query of each statement that it is in.
+    return and_(model.columns["username"].is_not(None), condition)
 
 
 def built_in(tables: Tables) -> UserModel:

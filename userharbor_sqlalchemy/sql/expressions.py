@@ -1,8 +1,19 @@
 """What SQLAlchemy has no construct for, or what one database must be told in other words."""
 
+import re
 from typing import Any, TypeVar
 
-from sqlalchemy import Boolean, Column, ColumnElement, Delete, Insert, SelectBase, Table, delete
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Delete,
+    Insert,
+    SelectBase,
+    Table,
+    delete,
+    literal,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -46,6 +57,38 @@ def _compile_identical(element: identical, compiler: SQLCompiler, **kw: Any) -> 
     if bytewise is None:
         return f"{column} = {value}"
     return f"({column} = {value} AND {bytewise.format(column=column, value=value)})"
+
+
+class begins_with(FunctionElement[Any]):
+    """`begins_with(column, prefix)`: an index on `column` serves, where its collation lets it.
+
+    A collation may fold more into the answer.
+    """
+
+    # As for `identical`.
+    type: TypeEngine[Any] = NullType()
+    inherit_cache: bool | None = True
+
+    def __init__(self, column: ColumnElement[str], prefix: str) -> None:
+        escaped = re.sub(r"([|%_])", r"|\1", prefix)
+        # Of all characters, the one that sorts last.
+        super().__init__(column, literal(escaped + "%"), literal(prefix), literal(prefix + _LAST))
+
+
+_LAST = "\U0010ffff"
+
+
+@compiles(begins_with)
+def _compile_begins(element: begins_with, compiler: SQLCompiler, **kw: Any) -> str:
+    column, pattern, *_ = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{column} LIKE {pattern} ESCAPE '|'"
+
+
+@compiles(begins_with, "sqlite")
+def _compile_between(element: begins_with, compiler: SQLCompiler, **kw: Any) -> str:
+    """Its LIKE folds the case, and no index serves that."""
+    column, _, low, high = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({column} >= {low} AND {column} <= {high})"
 
 
 class unless_enforced(FunctionElement[Any]):

@@ -150,6 +150,8 @@ class Grants:
         by_both = (holder.owns(to), granted.owns(what))
         self._select_granted = select(what).where(*by_both).with_for_update(read=True)
         self._delete = delete(table).where(*by_both)
+        self.by_name: Select[Any] = select(to).where(granted.owns(what), self.granted_exists)
+        """A query of those who have what `granted.resolve(name)` finds, by plain references."""
 
     def grant(self, holder: str, name: str) -> None:
         """Store a grant, which may be there; the core's error if one of its sides is not."""
@@ -184,11 +186,19 @@ class UserPermissions:
         self._database = database
         self._users = users
         role, permission = role_permissions.to, role_permissions.what
-        self._select = (
-            users.select_of(user_roles.to, permission)
+        self.select_of_any: Select[Any] = (
+            users.select_of_any(user_roles.to, permission)
             .join(role.table, role == user_roles.what)
             .where(user_roles.granted_exists, role_permissions.granted_exists)
         )
+        """A query of the permissions of a user, who need not be active."""
+        self._select = self.select_of_any.where(*users.active)
+        self.by_name: Select[Any] = (
+            select(user_roles.to)
+            .where(user_roles.what.in_(role_permissions.by_name))
+            .where(user_roles.granted_exists)
+        )
+        """A query of those who have what `resolve(permission)` finds, by plain references."""
 
     def of(self, username: str) -> set[str]:
         """The permissions of all the user's roles."""

@@ -4,7 +4,7 @@ The row of a user is locked before the rows of the user's tokens, everywhere, or
 could wait for each other.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -78,13 +78,15 @@ class TokenTable:
 
         self._select_any = select(*columns).where(table.c.token_hash == token_hash)
         # A row whose user is gone belongs to nobody: whoever takes the name next must not get it.
-        self._select = self._select_any.where(unless_enforced(users.has(table.c.username)))
+        self._select_owned = self._select_any.where(unless_enforced(users.has(table.c.username)))
+        self._select = self._select_owned.where(*users.is_active(table.c.username))
         self._select_locked = self._select.with_for_update()
         self._select_to_spend = _select_to_spend(users, table, token_hash)
         self._select_taken = self._select_any.with_for_update(read=True)
         self._select_hashes = select(table.c.token_hash).where(table.c.username == username)
         of_owner = table.c.username == users.key
-        self._lock_with_hashes = users.lock.add_columns(
+        self._lock = users.lock.where(*users.active)
+        self._lock_with_hashes = self._lock.add_columns(
             *(
                 select(function(table.c.token_hash)).where(of_owner).scalar_subquery().label(name)
                 for name, function in (("least", func.min), ("greatest", func.max))
@@ -95,7 +97,7 @@ class TokenTable:
             table.c.username, table.c.token_hash, table.c.expires_at
         ).order_by(table.c.expires_at.desc(), table.c.token_hash)
         self._insert = insert(table).values(row)
-        row_of_user = select(token_hash, users.key, expires_at).where(users.matches)
+        row_of_user = select(token_hash, users.key, expires_at).where(users.matches, *users.active)
         self._insert_for_user = (
             insert(table)
             .from_select(list(row), share_locked(row_of_user))
@@ -107,7 +109,7 @@ class TokenTable:
                 users.key.label("username"),
                 expires_at.label("expires_at"),
             )
-            .where(users.matches)
+            .where(users.matches, *users.active)
             .with_for_update(key_share=True),
             table.c.username,
         )
@@ -220,6 +222,10 @@ class TokenTable:
             return self._database.execute(self._delete_of_user, parameters)
         return self._database.execute(self._delete_others, parameters)
 
+    def remove_with(self, connection: Connection, parameters: Mapping[str, Any]) -> None:
+        """Remove all tokens of the user that `parameters` find, as a part of a unit."""
+        connection.execute(self._delete_of_user, parameters)
+
     def count(self) -> int:
         """How many tokens there are."""
         return self._database.count(self._count)
@@ -246,7 +252,8 @@ class TokenTable:
         """Within `transaction()`: lock the row of the token's user before that of the token."""
 
         def lock() -> bool:
-            token = self.get(token_hash)
+            row = self._database.first(self._select_owned, _hashed(token_hash))
+            token = _token(row, token_hash)
             return token is not None and self._users.lock_by_name(token.username)
 
         self._database.lock_once((self, token_hash), lock)
@@ -295,7 +302,7 @@ class TokenTable:
         """Lock the user's row; the name as it was stored, and the hashes of the user's tokens."""
         in_transaction = self._database.in_transaction
         with_hashes = backend_of(connection.dialect).reads_after_locks and not in_transaction
-        lock = self._lock_with_hashes if with_hashes else self._users.lock
+        lock = self._lock_with_hashes if with_hashes else self._lock
         row = connection.execute(lock, parameters).first()
         if row is None or not self._users.found(row.username, parameters):
             return None, []
@@ -322,7 +329,7 @@ def _select_to_spend(users: Users, table: Table, token_hash: BindParameter[str])
     return (
         select(*columns)
         .join_from(users.table, table, identical(users.key, table.c.username))
-        .where(table.c.token_hash == token_hash, where_read_order_locks(by == owner))
+        .where(table.c.token_hash == token_hash, where_read_order_locks(by == owner), *users.active)
         .with_for_update(key_share=True, of=[users.table, table])
     )
 

@@ -28,7 +28,7 @@ from ..errors import UnknownUserError
 from ..schema.tables import Tables
 from ..schema.user_model import UserModel
 from ..schema.values import USERNAME_LENGTH, is_storable, plain, username_key
-from .expressions import identical, unless_enforced
+from .expressions import begins_with, identical, unless_enforced
 from .instances import Instances
 from .leftovers import Leftovers
 
@@ -52,7 +52,13 @@ class Users:
     and finds a user by any casing of the name.
     """
 
-    def __init__(self, database: Database, model: UserModel, tables: Tables) -> None:
+    def __init__(
+        self,
+        database: Database,
+        model: UserModel,
+        tables: Tables,
+        active: ColumnElement[bool] | None,
+    ) -> None:
         self._database = database
         self.table: Table = model.table
         self.key: Column[str] = model.columns["username"]
@@ -66,6 +72,8 @@ class Users:
         """The column as a row names it."""
         self.of_model: list[ColumnElement[bool]] = _of_model(model)
         """The conditions that a row of the table is a user, and one of the model's."""
+        self.active: list[ColumnElement[bool]] = [] if active is None else [active]
+        """The conditions that a user may come in, and is found by lookups."""
         self.matches: ColumnElement[bool] = and_(_has_name(self), *self.of_model)
         self._select = select(self.spelled).where(self.matches)
         self._select_taken = _select_taken(self)
@@ -126,13 +134,28 @@ class Users:
         """The condition that the user is there to whom a row of another table refers."""
         return exists().where(identical(self.key, reference))
 
+    def is_active(self, reference: Column[str]) -> list[ColumnElement[bool]]:
+        """The conditions that the user is active to whom a row of another table refers."""
+        return [exists().where(identical(self.key, reference), each) for each in self.active]
+
     def select_of(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
-        """A query of the user's rows in another table; the name as it was stored comes first."""
+        """A query of an active user's rows elsewhere; the name as it was stored comes first."""
+        return self.select_of_any(reference, *columns).where(*self.active)
+
+    def select_of_any(self, reference: Column[str], *columns: Column[Any]) -> Select[Any]:
+        """The same of a user who may not be active."""
         return (
             select(self.spelled, *columns)
             .join_from(reference.table, self.table, reference == self.key)
             .where(self.matches)
         )
+
+    def begins_with(self, prefix: str) -> ColumnElement[bool]:
+        """The condition that a name begins with `prefix`, in any casing; more may be folded."""
+        begins = begins_with(self.folded, username_key(plain(prefix)))
+        if not self.has_keys_beside:
+            return begins
+        return self.key.in_(select(self.folded.table.c.username).where(begins))
 
     def check_exists(self, username: str) -> None:
         """`UnknownUserError` unless there is a user of this name, as writes see it."""

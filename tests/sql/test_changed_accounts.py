@@ -1,0 +1,278 @@
+"""A user is renamed, or has another e-mail address: on each shape of user table."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, ForeignKey, MetaData, String, Table, event, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import sessionmaker
+from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
+
+from support.databases import Database
+from support.samples import EXPIRES_AT, new_token, new_user
+from userharbor_sqlalchemy import SQLAlchemyUserStore, User
+from userharbor_sqlalchemy.errors import UsernameReferredToError
+
+Store = SQLAlchemyUserStore[User]
+
+
+@pytest.fixture
+def jane(model_store: Store) -> Store:
+    """A store with Jane in it, and all that can be hers; and with Joe."""
+    store = model_store
+    for name in ("Jane", "Joe"):
+        store.create_user(new_user(name, verification_token_hash=f"{name}-verification"))
+        store.set_password_reset(new_token(f"{name}-reset", name))
+        store.add_session(new_token(f"{name}-phone", name))
+    store.add_session(new_token("Jane-laptop", "Jane", EXPIRES_AT + timedelta(days=1)))
+    store.create_role("admin")
+    store.create_role("editor")
+    store.grant_role_to_user("Jane", "admin")
+    store.grant_role_to_user("Jane", "editor")
+    store.grant_role_to_user("Joe", "editor")
+    return store
+
+
+def of(store: Store, name: str) -> dict[str, Any]:
+    """What lookups find of the user, under whichever name."""
+    found = store.export_user(name)
+    return {key: value for key, value in found.items() if key != "username"}
+
+
+@pytest.mark.parametrize("within", ["alone", "in a block"])
+def test_all_that_is_a_user_s_comes_along_with_a_new_name(jane: Store, within: str) -> None:
+    """Tokens, sessions, roles and password; the old name is free, and others keep their own."""
+    before, joe = of(jane, "jane"), of(jane, "joe")
+    if within == "alone":
+        jane.rename_user("JANE", "Janet")
+    else:
+        with jane.transaction():
+            jane.rename_user("JANE", "Janet")
+            assert jane.get_user_by_username("janet") is not None
+    assert of(jane, "janet") == before
+    assert of(jane, "joe") == joe
+    assert jane.get_user_by_username("jane") is None
+    user = jane.get_user_by_username("JANET")
+    assert user is not None
+    assert (user.username, user.email) == ("Janet", "Jane@example.org")
+    assert jane.get_password_hash("janet") == "Jane-password-hash"
+    assert jane.get_session("Jane-phone") == new_token("Jane-phone", "Janet")
+    assert jane.get_email_verification("Jane-verification") is not None
+    assert jane.get_user_roles("janet") == {"admin", "editor"}
+    jane.create_user(new_user("jane", email="another@example.org"))
+    assert jane.get_user_roles("jane") == set()
+
+
+def test_a_name_may_change_its_casing_only(jane: Store) -> None:
+    """The key is the same; to be spelled as before is no change."""
+    before = of(jane, "jane")
+    jane.rename_user("jane", "JANE")
+    jane.rename_user("jane", "JANE")
+    user = jane.get_user_by_username("jane")
+    assert user is not None
+    assert user.username == "JANE"
+    assert of(jane, "jane") == before
+
+
+def test_a_rename_is_taken_back_with_its_block(jane: Store) -> None:
+    """All of it."""
+    before = jane.export_user("jane")
+    with pytest.raises(ZeroDivisionError), jane.transaction():
+        jane.rename_user("jane", "Janet")
+        raise ZeroDivisionError
+    assert jane.export_user("jane") == before
+
+
+def test_a_name_that_can_not_be_had_changes_nothing(jane: Store) -> None:
+    """It is taken, in another casing too, or no column can hold it; the user is unknown."""
+    before = jane.export_user("jane")
+    for taken in ("Joe", "JOE"):
+        with pytest.raises(InvalidUsernameError, match="already exists") as raised:
+            jane.rename_user("jane", taken)
+        assert isinstance(raised.value, IntegrityError)
+        with jane.transaction():
+            with pytest.raises(InvalidUsernameError, match="already exists"):
+                jane.rename_user("jane", taken)
+            assert jane.get_user_roles("jane") == {"admin", "editor"}
+    for strange in ("nul\0", "\ud800", "x" * 256, "space "):
+        with pytest.raises(InvalidUsernameError, match="can't be stored"):
+            jane.rename_user("jane", strange)
+        with pytest.raises(KeyError):
+            jane.rename_user(strange, "nobody")
+    with pytest.raises(KeyError):
+        jane.rename_user("nobody", "somebody")
+    assert jane.export_user("jane") == before
+
+
+def test_an_address_is_replaced_and_what_was_sent_to_the_old_one_is_void(jane: Store) -> None:
+    """As the core registers it, in lower case; sessions stay, and so do others' tokens."""
+    jane.set_user_verified("jane")
+    jane.set_email("JANE", "Jane.Doe@Example.ORG")
+    user = jane.get_user_by_username("jane")
+    assert user is not None
+    assert (user.email, user.verified) == ("jane.doe@example.org", False)
+    assert jane.get_user_by_email("Jane@example.org") is None
+    assert jane.get_user_by_email("JANE.DOE@example.org") == user
+    assert jane.get_email_verification("Jane-verification") is None
+    assert jane.get_password_reset("Jane-reset") is None
+    assert jane.get_session("Jane-phone") is not None
+    assert jane.get_password_reset("Joe-reset") is not None
+    jane.set_email("jane", "jane@example.org", verified=True)
+    user = jane.get_user_by_username("jane")
+    assert user is not None
+    assert (user.email, user.verified) == ("jane@example.org", True)
+
+
+def test_an_address_that_can_not_be_had_changes_nothing(jane: Store) -> None:
+    """It is taken, or no column can hold it; the user is unknown. A block goes on."""
+    jane.set_email("joe", "joe@example.org")
+    before = jane.export_user("jane")
+    with pytest.raises(InvalidEmailError, match="already exists") as raised:
+        jane.set_email("jane", "JOE@example.org")
+    assert isinstance(raised.value, IntegrityError)
+    with jane.transaction():
+        with pytest.raises(InvalidEmailError, match="already exists"):
+            jane.set_email("jane", "joe@example.org")
+        assert jane.get_password_reset("Jane-reset") is not None
+    for strange in ("nul\0", "\ud800", "x" * 321, "space "):
+        with pytest.raises(InvalidEmailError, match="can't be stored"):
+            jane.set_email("jane", strange)
+    with pytest.raises(KeyError):
+        jane.set_email("nobody", "nobody@example.org")
+    assert jane.export_user("jane") == before
+
+
+def test_an_export_says_what_is_there_and_no_secret(jane: Store, db: Database) -> None:
+    """Plain data, in any casing of the name."""
+    jane.create_permission("articles.write")
+    jane.grant_permission_to_role("editor", "articles.write")
+    assert jane.export_user("JANE") == {
+        "username": "Jane",
+        "email": "Jane@example.org",
+        "verified": False,
+        "has_password": True,
+        "roles": ["admin", "editor"],
+        "permissions": ["articles.write"],
+        "sessions": [
+            {"expires_at": "2030-01-01T12:00:00.123456Z"},
+            {"expires_at": "2030-01-02T12:00:00.123456Z"},
+        ],
+        "email_verifications": [{"expires_at": "2030-01-01T12:00:00.123456Z"}],
+        "password_resets": [{"expires_at": "2030-01-01T12:00:00.123456Z"}],
+    }
+    with pytest.raises(KeyError):
+        jane.export_user("nobody")
+
+
+# What of the application's own tables refers to a user.
+
+
+@pytest.fixture
+def referred(fresh: Database) -> Callable[..., Store]:
+    """Makes a store whose users other tables refer to, by foreign keys with these options."""
+    engine = fresh.engine()
+    if fresh.backend == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def enforce_foreign_keys(connection: Any, _: object) -> None:
+            connection.execute("PRAGMA foreign_keys = ON")
+
+    def make(column: str = "userharbor_users.username", **options: Any) -> Store:
+        metadata = MetaData()
+        store: Store = SQLAlchemyUserStore(sessionmaker(engine), metadata=metadata)
+        of_users = column.startswith("userharbor_users.")
+        referring = metadata.tables[column.partition(".")[0]].c[column.partition(".")[2]]
+        Table(
+            "invoices",
+            metadata,
+            Column("id", String(20), primary_key=True),
+            Column("owner", referring.type, ForeignKey(referring, **options)),
+            mysql_engine="InnoDB",
+            mariadb_engine="InnoDB",
+        )
+        metadata.create_all(engine)
+        for name in ("jane", "joe"):
+            store.create_user(new_user(name))
+            store.add_session(new_token(f"{name}-phone", name))
+        owners = ("jane", "joe") if of_users else ("jane-phone", "joe-phone")
+        with engine.begin() as connection:
+            for owner in owners:
+                row = {"id": f"of {owner}", "owner": owner}
+                connection.execute(text("INSERT INTO invoices VALUES (:id, :owner)"), row)
+        return store
+
+    return make
+
+
+def owners(db: Database) -> list[tuple[Any, ...]]:
+    return db.read("SELECT id, owner FROM invoices ORDER BY id")
+
+
+def test_rows_of_the_application_s_that_cascade_come_along(
+    fresh: Database, referred: Callable[..., Store]
+) -> None:
+    """As the database sees to it."""
+    store = referred(onupdate="CASCADE")
+    store.rename_user("jane", "janet")
+    assert owners(fresh) == [("of jane", "janet"), ("of joe", "joe")]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ondelete": "CASCADE"}, {"ondelete": "SET NULL"}], ids=str
+)
+def test_rows_of_the_application_s_that_would_not_come_along_are_named(
+    fresh: Database, referred: Callable[..., Store], options: dict[str, Any]
+) -> None:
+    """And nothing is changed; a user whom no row refers to is renamed."""
+    store = referred(**options)
+    before = store.export_user("jane")
+    with pytest.raises(UsernameReferredToError, match=r"referred to by invoices\.owner:"):
+        store.rename_user("jane", "janet")
+    assert store.export_user("jane") == before
+    assert owners(fresh) == [("of jane", "jane"), ("of joe", "joe")]
+    store.create_user(new_user("judy"))
+    store.rename_user("judy", "judith")
+    assert store.get_user_by_username("judith") is not None
+
+
+def test_rows_that_hang_on_a_user_s_session_are_named_too(
+    fresh: Database, referred: Callable[..., Store]
+) -> None:
+    """They would go with it, since it is stored anew."""
+    store = referred("userharbor_sessions.token_hash", ondelete="CASCADE", onupdate="CASCADE")
+    with pytest.raises(UsernameReferredToError, match=r"invoices\.owner"):
+        store.rename_user("jane", "janet")
+    assert owners(fresh) == [("of jane-phone", "jane-phone"), ("of joe-phone", "joe-phone")]
+
+
+@pytest.mark.backends("sqlite")
+def test_where_no_foreign_key_is_enforced_one_that_cascades_is_named(
+    fresh: Database, referred: Callable[..., Store]
+) -> None:
+    """As SQLite comes, it would leave the row to whoever takes the name next."""
+    referred(onupdate="CASCADE")
+    store: Store = SQLAlchemyUserStore(sessionmaker(fresh.main))
+    with pytest.raises(UsernameReferredToError, match=r"invoices\.owner"):
+        store.rename_user("jane", "janet")
+    assert owners(fresh) == [("of jane", "jane"), ("of joe", "joe")]
+
+
+def test_a_stranger_who_takes_the_old_name_gets_nothing(jane: Store) -> None:
+    """Also where no foreign key is enforced."""
+    jane.rename_user("jane", "janet")
+    jane.create_user(new_user("jane", email="new@example.org"))
+    assert jane.list_sessions("jane") == []
+    assert jane.get_user_roles("jane") == set()
+    assert len(jane.list_sessions("janet")) == 2
+
+
+def test_names_that_a_collation_may_fold_are_told_apart(store: Store) -> None:
+    """A rename moves the rows of the one who has exactly this name."""
+    for name in ("jose", "josé"):
+        store.create_user(new_user(name))
+        store.add_session(new_token(f"{name}-phone", name))
+    store.rename_user("jose", "pepe")
+    assert [each.token_hash for each in store.list_sessions("pepe")] == ["jose-phone"]
+    assert [each.token_hash for each in store.list_sessions("josé")] == ["josé-phone"]

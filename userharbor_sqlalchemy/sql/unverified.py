@@ -1,0 +1,86 @@
+"""Users who never verified their e-mail: removed, with all that is theirs, by batches."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, func, select
+
+from ..engine.backends import backend_of
+from ..engine.database import Database
+from ..schema.tables import Tables
+from ..schema.user_model import UserModel
+from .accounts import Accounts
+from .expressions import identical
+from .users import Users
+
+
+class Unverified:
+    """The users whose e-mail verification has expired, found by its table's primary key.
+
+    A user without one may be the application's, or one whom it has banned.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        accounts: Accounts[Any],
+        model: UserModel,
+        tables: Tables,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._accounts = accounts
+        verifications = tables.email_verifications
+        limit = bindparam("limit", type_=verifications.c.expires_at.type)
+        expired = verifications.c.expires_at < limit
+        no, _ = model.flags
+        of_user = identical(verifications.c.username, users.key)
+        named = users.key.in_(bindparam("usernames", expanding=True))
+        never_verified = (named, model.columns["verified"] == no, *users.of_model)
+        doomed = (
+            *never_verified,
+            exists().where(of_user, expired),
+            ~exists().where(of_user, ~expired),
+        )
+        self._key = verifications.c.token_hash
+        columns: list[ColumnElement[Any]] = [
+            verifications.c.token_hash,
+            verifications.c.username,
+            case((expired, 1), else_=0).label("is_expired"),
+        ]
+        self._select = select(*columns)
+        self._count = select(func.count()).select_from(verifications)
+        # What a user does who is locked now, the next statement sees.
+        self._lock = select(users.key).where(*never_verified).order_by(users.key).with_for_update()
+        self._select_doomed = select(users.key).where(*doomed)
+        self._delete = delete(users.table).where(*doomed)
+
+    def count(self) -> int:
+        """How many verifications there are."""
+        return self._database.count(self._count)
+
+    def purge(self, limit: datetime, batch_size: int) -> Iterator[tuple[int, int]]:
+        """Remove the users; for each batch of verifications, how many it had and how many went."""
+        rows = self._select.params(limit=limit)
+        pages = self._database.pages(rows, self._key, lambda row: str(row.token_hash), batch_size)
+        for page in pages:
+            names = [row.username for row in page if row.is_expired]
+            yield len(page), self._remove(names, limit) if names else 0
+
+    def _remove(self, names: list[str], limit: datetime) -> int:
+        given = {"usernames": names, "limit": limit}
+
+        def remove(connection: Connection) -> int:
+            if not backend_of(connection.dialect).enforces_foreign_keys:
+                doomed = connection.scalars(self._select_doomed, given).all()
+                for username in doomed:
+                    self._accounts.delete_within(connection, self._users.parameters(username))
+                return len(doomed)
+            if not connection.execute(self._lock, given).first():
+                return 0
+            removed: int = connection.execute(self._delete, given).rowcount
+            return removed
+
+        return self._database.unit(remove)
