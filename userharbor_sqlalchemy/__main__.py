@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
@@ -76,21 +76,52 @@ class Misused(Exception):
 
 
 def purge(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
-    """Remove expired tokens."""
-    progress, kept = Progress(sys.stderr), options.expired_for
-    purged = None
-    try:
-        before = datetime.now(timezone.utc) - timedelta(days=kept) if kept else None
-        purged = store.purge_expired(
-            before=before, batch_size=options.batch_size, progress=progress
+    """Remove expired tokens, and users who never verified if you say for how long."""
+    size, unverified = options.batch_size, options.unverified
+
+    def purge_users(progress: Progress) -> int:
+        return store.purge_unverified(
+            older_than=timedelta(days=unverified), batch_size=size, progress=progress
         )
+
+    def purge_tokens(progress: Progress) -> Purged:
+        return store.purge_expired(
+            before=_ago(options.expired_for),
+            # By the others, the users are known who let theirs expire.
+            verifications_before=None if unverified is None else _ago(unverified),
+            batch_size=size,
+            progress=progress,
+        )
+
+    if unverified is not None:
+        print(f"removed: unverified users {_purged(purge_users)}")
+    print(f"removed: {_purged(purge_tokens)}")
+    return DONE
+
+
+def _ago(days: float) -> datetime | None:
+    return datetime.now(timezone.utc) - timedelta(days=days) if days else None
+
+
+def _purged(work: Callable[["Progress"], int | Purged]) -> int | Purged:
+    progress, purged = Progress(sys.stderr), None
+    try:
+        purged = work(progress)
     except (ValueError, OverflowError) as error:
         raise Misused(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise KeyboardInterrupt(f"removed so far: {progress.purged}") from None
     finally:
         progress.end(full=purged is not None)
-    print(f"removed: {purged}")
+    return purged
+
+
+def export(store: SQLAlchemyUserStore[Any], options: argparse.Namespace) -> int:
+    """Print all that is stored about one user, as JSON without secrets."""
+    try:
+        print(json.dumps(store.export_user(options.username), ensure_ascii=False, indent=2))
+    except KeyError:
+        return _fail(FOUND, "there is no such user")
     return DONE
 
 
@@ -144,9 +175,9 @@ class Progress:
         self._every = every if every is not None else 0.1 if self._is_terminal else 10.0
         self._last = time.monotonic()
         self._is_shown = False
-        self.purged: Purged = Purged()
+        self.purged: int | Purged = Purged()
 
-    def __call__(self, looked_at: int, total: int, purged: Purged) -> None:
+    def __call__(self, looked_at: int, total: int, purged: int | Purged) -> None:
         self.purged = purged
         if time.monotonic() - self._last >= self._every:
             self._last = time.monotonic()
@@ -182,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (purge, sync_username_keys, create_tables, check):
+    for command in (purge, sync_username_keys, create_tables, check, export):
         one = commands.add_parser(
             command.__name__.replace("_", "-"),
             help=command.__doc__,
@@ -198,6 +229,10 @@ def _parser() -> argparse.ArgumentParser:
             help=f"MODULE:NAME, or the URL of a database (default: {VARIABLE} of the environment)",
         )
         one.set_defaults(command=command)
+        if command is export:
+            one.add_argument(
+                "--username", required=True, metavar="NAME", help="the user, in any casing"
+            )
         if command is check:
             one.add_argument(
                 "--json", action="store_true", help="print each finding as a line of JSON"
@@ -217,6 +252,12 @@ def _parser() -> argparse.ArgumentParser:
                 default=0.0,
                 metavar="DAYS",
                 help="remove only what expired at least so long ago (default: all that expired)",
+            )
+            one.add_argument(
+                "--unverified",
+                type=float,
+                metavar="DAYS",
+                help="remove users, too, who let their e-mail verification expire so long ago",
             )
             one.add_argument(
                 "--batch-size",

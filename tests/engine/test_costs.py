@@ -9,7 +9,15 @@ from sqlalchemy.orm import sessionmaker
 from userharbor.interfaces import UserStore
 
 from support.calls import CALLS
-from support.costs import MESSAGES, STATEMENTS, costs, expected, kind
+from support.costs import (
+    COSTS_BESIDE,
+    MESSAGES,
+    STATEMENTS,
+    costs,
+    costs_beside,
+    expected,
+    kind,
+)
 from support.databases import Database
 from support.proxy import proxy_of
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
@@ -81,3 +89,20 @@ if tuple(map(int, sqlalchemy.__version__.split(".")[:3])) >= (2, 0, 43):
             connect_args={"init_command": level},
         )
         assert found == expected(MESSAGES, "auto") | {"transaction": spending(db)}
+
+
+def test_what_is_beside_the_protocol_issues_no_more_statements(
+    db: Database, store: SQLAlchemyUserStore[User]
+) -> None:
+    """Of a user with one verification and one role, whom no other table refers to."""
+    issued: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        issued.append(arguments[2])
+
+    event.listen(db.main, "before_cursor_execute", note)
+    try:
+        found = costs_beside(store, lambda: len(issued))
+    finally:
+        event.remove(db.main, "before_cursor_execute", note)
+    assert found == expected(slice(0, 4), kind(db), COSTS_BESIDE)

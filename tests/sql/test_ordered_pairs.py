@@ -54,6 +54,9 @@ CALLS: dict[str, Call] = {
     "remove_password_reset_for_user": lambda store, at, by: store.remove_password_reset_for_user(
         f"jane{at}"
     ),
+    "set_email": lambda store, at, by: store.set_email(f"jane{at}", f"{by}{at}@new.example"),
+    "rename_user": lambda store, at, by: store.rename_user(f"jane{at}", f"janet{by}{at}"),
+    "rename_user to one there": lambda store, at, by: store.rename_user(f"jane{at}", f"BOB{at}"),
     "create_role": lambda store, at, by: store.create_role(f"new{at}"),
     "delete_role": lambda store, at, by: store.delete_role(f"b{at}"),
     "grant_role_to_user": lambda store, at, by: store.grant_role_to_user(f"jane{at}", f"a{at}"),

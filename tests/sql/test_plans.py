@@ -39,6 +39,12 @@ BESIDE_THE_PROTOCOL: list[Callable[[Store], object]] = [
     lambda store: store.list_sessions("user100001"),
     lambda store: store.remove_other_sessions("user100001", "user100001"),
     lambda store: next(store.iter_users(after="user100001", page_size=10)),
+    lambda store: next(store.get_users_with_role("user100001")),
+    lambda store: next(store.get_users_with_permission("user100001")),
+    lambda store: store.set_email("user100001", "another@example.org"),
+    lambda store: store.export_user("user100001"),
+    lambda store: store.rename_user("user100003", "user100003-anew"),
+    lambda store: store.rename_user("user100003-anew", "user100003"),
 ]
 
 
@@ -70,6 +76,9 @@ def test_no_statement_reads_a_table_from_end_to_end(
     store = make(sessionmaker(engine))
     with filled(engine, store.metadata.sorted_tables, 100_000):
         with explained(engine) as plans:
+            # On PostgreSQL, keys that have a table of their own have no index for that.
+            if make is built_in or db.backend != "postgresql":
+                assert next(store.iter_users(prefix="USER1000", page_size=10))
             call_all(store)
             with store.transaction():
                 call_all(store)

@@ -11,6 +11,7 @@ from typing import Any
 from userharbor.interfaces import UserStore
 
 from support.samples import EXPIRES_AT, new_token, new_user
+from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 Call = Callable[[UserStore[Any], str], object]
 
@@ -72,6 +73,25 @@ CALLS: list[tuple[str, Call]] = [
     ("delete_permission", lambda store, name: store.delete_permission(name)),
     ("delete_role", lambda store, name: store.delete_role(name)),
     ("delete_user", lambda store, name: store.delete_user(name)),
+]
+
+
+def _rename(store: SQLAlchemyUserStore[Any], name: str) -> None:
+    store.rename_user(name, f"{name}-anew")
+
+
+# What this store has beside the protocol, of a user who was just stored.
+CALLS_BESIDE: list[tuple[str, Callable[[SQLAlchemyUserStore[Any], str], object]]] = [
+    ("set_email", lambda store, name: store.set_email(name, f"{name}@another.example")),
+    ("list_sessions", lambda store, name: store.list_sessions(name)),
+    ("remove_other_sessions", lambda store, name: store.remove_other_sessions(name, "none")),
+    ("count_users", lambda store, name: store.count_users()),
+    ("iter_users", lambda store, name: list(store.iter_users())),
+    ("iter_users(prefix=)", lambda store, name: list(store.iter_users(prefix=name))),
+    ("get_users_with_role", lambda store, name: list(store.get_users_with_role(name))),
+    ("get_users_with_permission", lambda store, name: list(store.get_users_with_permission(name))),
+    ("export_user", lambda store, name: store.export_user(name)),
+    ("rename_user", _rename),
 ]
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from userharbor.interfaces import UserStore
 
-from support.calls import CALLS
+from support.calls import CALLS, CALLS_BESIDE
 from support.databases import Database
+from support.samples import new_user
+from userharbor_sqlalchemy import SQLAlchemyUserStore
 
 # Statements are those that SQLAlchemy issues. A message is what the driver sends and then waits
 # for: on MariaDB and MySQL also each COMMIT, and a ROLLBACK when a connection is given back, but on
@@ -52,6 +54,20 @@ delete_permission                  3          1       1     2        1        2 
 delete_role                        4          1       1     2        1        2       3     4    1
 delete_user                        6          1       1     2        1        2       3     4    1
 """
+# Of renaming, it depends on how many tables the database has: each is asked for its foreign keys.
+COSTS_BESIDE = """
+                               statements of
+                              sqlite postgresql mariadb mysql
+set_email                          4          3       3     4
+list_sessions                      1          1       1     1
+remove_other_sessions              1          1       1     2
+count_users                        1          1       1     1
+iter_users                         2          2       2     2
+iter_users(prefix=)                2          2       2     2
+get_users_with_role                2          2       2     2
+get_users_with_permission          1          1       1     1
+export_user                        6          6       6     6
+"""
 STATEMENTS, MESSAGES = slice(0, 4), slice(4, 9)
 
 WARMING = 10
@@ -74,6 +90,22 @@ def costs(store: UserStore[Any], count: Callable[[], int]) -> dict[str, set[int]
         before = count()
         call(store, "jane")
         found[method].add(count() - before)
+    return found
+
+
+def costs_beside(store: SQLAlchemyUserStore[Any], count: Callable[[], int]) -> dict[str, set[int]]:
+    """The same of what is beside the protocol."""
+    found: dict[str, set[int]] = {}
+    for round_ in ("warm", "jane"):
+        store.create_user(new_user(round_))
+        store.create_role(round_)
+        store.grant_role_to_user(round_, round_)
+        for method, call in CALLS_BESIDE:
+            before = count()
+            call(store, round_)
+            found[method] = {count() - before}
+        del found["rename_user"]
+        store.delete_user(f"{round_}-anew")
     return found
 
 

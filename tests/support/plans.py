@@ -24,8 +24,12 @@ def _is_scan(node: dict[str, Any]) -> bool:
 
 
 def _scanned_by_mysql(plan: Plan) -> bool:
+    """What a subquery has found, it may read from end to end."""
     return any(
-        step["type"] in ("ALL", "index") and step["select_type"] != "INSERT" for step in plan
+        step["type"] in ("ALL", "index")
+        and step["select_type"] != "INSERT"
+        and not str(step["table"]).startswith("<")
+        for step in plan
     )
 
 
@@ -54,10 +58,10 @@ def explained(engine: Engine) -> Iterator[Plans]:
     explain, is_scan = _EXPLAINING[engine.name]
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
-        # SQLite's write lock is taken with a statement that is about no row.
-        if (
-            statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
-            and "0 = 1" not in statement
+        # SQLite's write lock is taken with a statement that is about no row. What is asked of the
+        # database's own tables is not ours.
+        if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")) and not any(
+            each in statement for each in ("0 = 1", "pg_catalog", "sqlite_master")
         ):
             cursor.execute(f"{explain} {statement}", parameters)
             columns = [column[0] for column in cursor.description]

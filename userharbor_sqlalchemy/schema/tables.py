@@ -172,7 +172,13 @@ class _Definition:
             existing.type = column.type
 
     def _index(
-        self, table: Table, column: str, *, unique: bool = False, name: str | None = None
+        self,
+        table: Table,
+        column: str,
+        *,
+        unique: bool = False,
+        name: str | None = None,
+        **options: Any,
     ) -> None:
         """Let there be an index on `column`."""
         if unique:
@@ -184,7 +190,7 @@ class _Definition:
         if name is None and "ix" not in self._metadata.naming_convention:
             name = f"ix_{table.name}_{column}"
         if not is_there:
-            Index(name, table.c[column], unique=unique)
+            Index(name, table.c[column], unique=unique, **options)
 
     def _users(self) -> Table:
         users = self._table(
@@ -195,7 +201,9 @@ class _Definition:
             Column("password_hash", _text(PASSWORD_HASH_LENGTH), nullable=False),
             Column("verified", Boolean, nullable=False),
         )
-        self._index(users, "username_key", unique=True)
+        # By it, PostgreSQL finds a prefix in any collation.
+        by_letters = {"username_key": "varchar_pattern_ops"}
+        self._index(users, "username_key", unique=True, postgresql_ops=by_letters)
         self._index(users, "email", unique=True)
         return users
 

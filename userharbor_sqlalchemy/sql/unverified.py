@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+)
 
 from ..engine.backends import backend_of
 from ..engine.database import Database
@@ -35,10 +45,11 @@ class Unverified:
         verifications = tables.email_verifications
         limit = bindparam("limit", type_=verifications.c.expires_at.type)
         expired = verifications.c.expires_at < limit
+        verified = model.columns["verified"]
         no, _ = model.flags
         of_user = identical(verifications.c.username, users.key)
         named = users.key.in_(bindparam("usernames", expanding=True))
-        never_verified = (named, model.columns["verified"] == no, *users.of_model)
+        never_verified = (named, verified == literal(no, verified.type), *users.of_model)
         doomed = (
             *never_verified,
             exists().where(of_user, expired),
