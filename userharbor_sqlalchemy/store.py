@@ -597,10 +597,12 @@ class SQLAlchemyUserStore(Generic[UserT]):
             InvalidRequestError: Of SQLAlchemy's, within `transaction()`.
         """
         limit = past("before", before)
-        limits = dict.fromkeys(("sessions", "email_verifications", "password_resets"), limit)
-        limits["email_verifications"] = min(
-            limit, past("verifications_before", verifications_before)
-        )
+        of_verifications = min(limit, past("verifications_before", verifications_before))
+        limits = {
+            "sessions": limit,
+            "email_verifications": of_verifications,
+            "password_resets": limit,
+        }
         tables = {
             "sessions": self._sessions,
             "email_verifications": self._email_verifications,

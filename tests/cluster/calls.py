@@ -21,6 +21,7 @@ READS: dict[str, tuple[Any, ...]] = {
     # Beside the protocol:
     "list_sessions": ("JANE",),
     "count_users": (),
+    "export_user": ("JANE",),
 }
 WRITES: dict[str, tuple[Any, ...]] = {
     "create_user": (new_user("joe"),),
@@ -46,5 +47,7 @@ WRITES: dict[str, tuple[Any, ...]] = {
     "revoke_permission_from_role": ("admin", "users.read"),
     # Beside the protocol:
     "remove_other_sessions": ("JANE", "another session"),
+    "set_email": ("JANE", "another@example.org"),
+    "rename_user": ("JANE", "janet"),
 }
 CALLS = READS | WRITES

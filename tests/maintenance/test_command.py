@@ -5,7 +5,7 @@ import os
 import pty
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
@@ -92,6 +92,39 @@ def test_what_expired_lately_may_be_kept(
     assert fresh.count("userharbor_sessions") == 4
     assert main(["purge", "--expired-for", "0.5", "--batch-size", "2", url(fresh)]) == 0
     assert fresh.read("SELECT token_hash FROM userharbor_sessions") == [("live",)]
+
+
+def test_who_never_verified_is_removed_if_asked_for(
+    fresh: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a verification is kept that tells how long ago it expired."""
+    assert main(["create-tables", url(fresh)]) == 0
+    store = SQLAlchemyUserStore(sessionmaker(fresh.main))
+    store.create_user(new_user("jane", expires_at=PAST))
+    lately = datetime.now(timezone.utc) - timedelta(days=10)
+    store.create_user(new_user("joe", expires_at=lately))
+    capsys.readouterr()
+    assert main(["purge", "--unverified", "30", url(fresh)]) == 0
+    assert capsys.readouterr().out == (
+        "removed: unverified users 1\n"
+        "removed: sessions 0, e-mail verifications 0, password resets 0\n"
+    )
+    assert fresh.read("SELECT username FROM userharbor_email_verifications") == [("joe",)]
+    assert main(["purge", "--unverified", "-1", url(fresh)]) == 2
+
+
+def test_all_that_is_stored_about_a_user_is_exported(
+    fresh: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JSON; exit code 1 where there is no such user."""
+    assert main(["create-tables", url(fresh)]) == 0
+    SQLAlchemyUserStore(sessionmaker(fresh.main)).create_user(new_user("José"))
+    capsys.readouterr()
+    assert main(["export", "--username", "JOSÉ", url(fresh)]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert exported["email"] == "José@example.org"
+    assert main(["export", "--username", "nobody", url(fresh)]) == 1
+    assert capsys.readouterr().err == "error: there is no such user\n"
 
 
 def test_a_store_of_the_applications_is_taken_by_its_name(fresh: Database, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ CALLS: dict[str, Call] = {
     ),
     "set_email": lambda store, at, by: store.set_email(f"jane{at}", f"{by}{at}@new.example"),
     "rename_user": lambda store, at, by: store.rename_user(f"jane{at}", f"janet{by}{at}"),
-    "rename_user to one there": lambda store, at, by: store.rename_user(f"jane{at}", f"BOB{at}"),
+    "rename_user there": lambda store, at, by: store.rename_user(f"jane{at}", "JANE-there"),
     "create_role": lambda store, at, by: store.create_role(f"new{at}"),
     "delete_role": lambda store, at, by: store.delete_role(f"b{at}"),
     "grant_role_to_user": lambda store, at, by: store.grant_role_to_user(f"jane{at}", f"a{at}"),
@@ -152,6 +152,7 @@ def test_two_calls_at_once(db: Database, level: str, second_in: str) -> None:
         holder.join()
         return failed
 
+    seed(db.main, ["-there"])
     with ThreadPoolExecutor(1 if alone else len(CALLS)) as threads:
         for first in CALLS:
             names = [f"-{first}-{number}" for number in range(len(CALLS))]

@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, Row, Table, create_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -28,6 +35,7 @@ from userharbor_sqlalchemy import (
 
 engine = create_engine("sqlite://")
 Factory = sessionmaker(engine)
+async_engine = create_async_engine("sqlite+aiosqlite://")
 
 
 @dataclass
@@ -89,6 +97,13 @@ def own_model(sender: EmailSender, token: str) -> None:
     assert_type(store.list_sessions("jane"), list[UserToken])
     assert_type(store.remove_other_sessions("jane", token), int)
     assert_type(store.iter_users(after="jane"), Iterator[Public])
+    assert_type(store.iter_users(prefix="ja"), Iterator[Public])
+    assert_type(store.get_users_with_role("admin", page_size=10), Iterator[Public])
+    assert_type(store.get_users_with_permission("users.read"), Iterator[Public])
+    assert_type(store.export_user("jane"), dict[str, Any])
+    store.set_email("jane", "jane@example.org", verified=True)
+    store.rename_user("jane", "janet")
+    assert_type(store.purge_unverified(older_than=timedelta(days=30)), int)
     assert_type(store.count_users(), int)
     assert_type(store.check(), Iterator[Finding])
     harbor = UserHarbor("secret", store=store, email_sender=sender)
@@ -110,3 +125,24 @@ def transactions(session: Session, registry: scoped_session[Session], one: Conne
     for bind in (session, registry, one):
         with store.transaction(bind):
             store.delete_user("jane")
+
+
+async def use_async(session: AsyncSession, connection: AsyncConnection) -> None:
+    """A store on an async engine, called in a thread, and joined to what is async."""
+    store = SQLAlchemyUserStore(async_sessionmaker(async_engine), AppUser)
+    assert_type(store, SQLAlchemyUserStore[User])
+    assert_type(await store.run(store.count_users), int)
+    assert_type(await store.run(store.get_user_by_username, "jane"), User | None)
+    with store.transaction(session), store.transaction(connection):
+        pass
+
+
+def use_active() -> None:
+    """Conditions on attributes and on columns."""
+    SQLAlchemyUserStore(Factory, AppUser, active=AppUser.verified)
+    SQLAlchemyUserStore(Factory, AppUser, active=AppUser.email.is_not(None))
+    SQLAlchemyUserStore(Factory, app_users, active=app_users.c.email.is_not(None))
+    mapped = SQLAlchemyUserStore(
+        Factory, AppUser, to_public_from_model, active=AppUser.verified.is_(True)
+    )
+    assert_type(mapped, SQLAlchemyUserStore[Public])
