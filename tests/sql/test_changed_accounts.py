@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy.orm import sessionmaker
 from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
 
 from support.databases import Database
+from support.racing import race, typed
 from support.samples import EXPIRES_AT, new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 from userharbor_sqlalchemy.errors import UsernameReferredToError
@@ -276,3 +278,51 @@ def test_names_that_a_collation_may_fold_are_told_apart(store: Store) -> None:
     store.rename_user("jose", "pepe")
     assert [each.token_hash for each in store.list_sessions("pepe")] == ["jose-phone"]
     assert [each.token_hash for each in store.list_sessions("josé")] == ["josé-phone"]
+
+
+@pytest.mark.races
+def test_of_those_who_want_one_name_or_address_one_gets_it(db: Database) -> None:
+    """By renaming and by registering at once; nobody loses what is theirs."""
+    store = SQLAlchemyUserStore(sessionmaker(db.engine(pool_size=16)))
+    for round_ in range(8):
+        users = [f"user{round_}{number}" for number in range(6)]
+        for user in users:
+            store.create_user(new_user(user))
+            store.add_session(new_token(f"{user}-phone", user))
+        name, address = f"Wanted{round_}", f"wanted{round_}@example.org"
+        new = new_user(name.upper(), email=f"{round_}@x.org", verification_token_hash=f"{round_}")
+        calls: list[Callable[[], object]] = [
+            *(partial(store.rename_user, user, name) for user in users),
+            partial(store.create_user, new),
+        ]
+        assert typed(race(calls), InvalidUsernameError) == 1
+        assert db.count("userharbor_sessions") == 6 * (round_ + 1)
+        left = [user for user in users if store.get_user_by_username(user) is not None]
+        assert (
+            typed(
+                race([partial(store.set_email, user, address) for user in left]), InvalidEmailError
+            )
+            == 1
+        )
+
+
+@pytest.mark.races
+def test_a_session_that_is_begun_during_a_rename_is_the_user_s_or_refused(db: Database) -> None:
+    """Under either name, and never left to whoever takes the old one."""
+    store = SQLAlchemyUserStore(sessionmaker(db.engine(pool_size=16)))
+    for round_ in range(8):
+        store.create_user(new_user(f"a{round_}"))
+        calls: list[Callable[[], object]] = [
+            partial(store.rename_user, f"a{round_}", f"b{round_}"),
+            *(
+                partial(store.add_session, new_token(f"{round_}-{name}", f"{name}{round_}"))
+                for name in ("a", "b", "A", "B")
+            ),
+            partial(store.set_password_reset, new_token(f"{round_}", f"a{round_}")),
+        ]
+        outcomes = race(calls)
+        typed(outcomes, KeyError)
+        assert outcomes[0] is None
+        stored = sum(each is None for each in outcomes[1:5])
+        assert len(store.list_sessions(f"b{round_}")) == stored
+        assert store.get_user_by_username(f"a{round_}") is None

@@ -45,11 +45,35 @@ class Abort(Exception):
     pass
 
 
+class Model(InMemoryUserStore):
+    """With what this store has beside the protocol."""
+
+    def set_email(self, username: str, email: str) -> None:
+        user = self._users[username.casefold()]
+        if any(other.email == email for other in self._users.values() if other is not user):
+            raise ValueError("Email already exists")
+        user.email, user.verified = email, False
+        for tokens in (self._email_verifications, self._password_resets):
+            self._remove_user_tokens(tokens, user.username)
+
+    def rename_user(self, old: str, new: str) -> None:
+        user = self._users[old.casefold()]
+        if self._users.get(new.casefold(), user) is not user:
+            raise ValueError("Username already exists")
+        for tokens in (self._sessions, self._email_verifications, self._password_resets):
+            for token in tokens.values():
+                if token.username == user.username:
+                    token.username = new
+        del self._users[old.casefold()]
+        user.username = new
+        self._users[new.casefold()] = user
+
+
 class Machine(RuleBasedStateMachine):
     def __init__(self, db: Database) -> None:
         super().__init__()
         self.store = SQLAlchemyUserStore(sessionmaker(db.main))
-        self.model = InMemoryUserStore()
+        self.model = Model()
         self.blocks: list[tuple[Any, dict[str, Any]]] = []
         self.hashes: list[str] = []
         self.numbers = itertools.count()
@@ -63,13 +87,15 @@ class Machine(RuleBasedStateMachine):
         return name if user is None else user.username
 
     def both(self, method: str, *arguments: Any) -> None:
-        """Call both; they agree in what they return, and in that there is no such user."""
+        """Call both; they agree in what they return, and in that there is no such user, or one."""
         outcomes = []
         for store in (self.model, self.store):
             try:
                 outcomes.append(copy.copy(getattr(store, method)(*copy.copy(arguments))))
             except KeyError:
                 outcomes.append(KeyError)
+            except (ValueError, IntegrityError):
+                outcomes.append(IntegrityError)
         assert outcomes[0] == outcomes[1]
 
     def new_hash(self) -> str:
@@ -105,6 +131,14 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names)
     def verify(self, name: str) -> None:
         self.both("set_user_verified", name)
+
+    @rule(name=names, number=st.integers(0, 3))
+    def set_email(self, name: str, number: int) -> None:
+        self.both("set_email", name, f"{number}@x.org")
+
+    @rule(old=names, new=names)
+    def rename_user(self, old: str, new: str) -> None:
+        self.both("rename_user", old, new)
 
     @rule(name=names, password_hash=st.text(alphabet="abcß ", max_size=5))
     def set_password(self, name: str, password_hash: str) -> None:
