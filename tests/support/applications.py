@@ -50,9 +50,13 @@ class MailServer:
         """The subjects of all mail to `address`."""
         return [mail.splitlines()[0] for mail in self._mail[address]]
 
+    def newest(self, address: str) -> str:
+        """The newest mail to `address`, as HTML."""
+        return self._mail[address][-1]
+
     def token(self, address: str) -> str:
         """The token in the newest mail to `address`."""
-        found = re.search("<strong>(.+)</strong>", self._mail[address][-1])
+        found = re.search("<strong>(.+)</strong>", self.newest(address))
         assert found is not None, "no token in the mail"
         return found[1]
 
