@@ -218,7 +218,7 @@ class Accounts(Generic[UserT]):
         """The users to whom a query of references leads, by pages."""
         (reference,) = by_name.selected_columns
         exactly = by_name.where(identical(reference, self._users.key)).correlate(self._users.table)
-        rows = self._select_all.where(self._users.key.in_(by_name), exactly.exists())
+        rows = self._select_all.where(self._users.is_in(by_name), exactly.exists())
         return self._paged(rows.params(parameters), after, page_size)
 
     def _paged(

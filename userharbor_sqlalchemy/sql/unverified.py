@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     bindparam,
     case,
     delete,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    type_coerce,
 )
 
 from ..engine.backends import backend_of
@@ -45,11 +47,13 @@ class Unverified:
         verifications = tables.email_verifications
         limit = bindparam("limit", type_=verifications.c.expires_at.type)
         expired = verifications.c.expires_at < limit
-        verified = model.columns["verified"]
+        flag = model.columns["verified"]
         no, _ = model.flags
+        # Some types of databases' own have no comparison to SQLAlchemy.
+        is_unverified = type_coerce(flag, Integer) == literal(no, flag.type)
         of_user = identical(verifications.c.username, users.key)
-        named = users.key.in_(bindparam("usernames", expanding=True))
-        never_verified = (named, verified == literal(no, verified.type), *users.of_model)
+        named = users.is_in(bindparam("usernames", expanding=True, type_=users.key.type))
+        never_verified = (named, is_unverified, *users.of_model)
         doomed = (
             *never_verified,
             exists().where(of_user, expired),

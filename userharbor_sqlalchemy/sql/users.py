@@ -13,6 +13,7 @@ from sqlalchemy import (
     Label,
     ScalarSelect,
     Select,
+    String,
     Table,
     Update,
     and_,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     exists,
     insert,
     select,
+    type_coerce,
     update,
 )
 
@@ -155,7 +157,12 @@ class Users:
         begins = begins_with(self.folded, username_key(plain(prefix)))
         if not self.has_keys_beside:
             return begins
-        return self.key.in_(select(self.folded.table.c.username).where(begins))
+        return self.is_in(select(self.folded.table.c.username).where(begins))
+
+    def is_in(self, names: Select[Any] | BindParameter[Sequence[str]]) -> ColumnElement[bool]:
+        """The condition that a user's name is one of `names`, by plain comparison."""
+        # A domain of PostgreSQL's has no IN to SQLAlchemy.
+        return type_coerce(self.key, String).in_(names)
 
     def check_exists(self, username: str) -> None:
         """`UnknownUserError` unless there is a user of this name, as writes see it."""
