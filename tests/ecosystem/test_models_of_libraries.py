@@ -1,6 +1,7 @@
 """What a user model of each library is to the store, beside the conformance suite."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from userharbor.exceptions import InvalidEmailError
 
 from ecosystem.stores import STORES, advanced_alchemy, sqlmodel
 from support.databases import Database
+from support.pages import files
 from support.samples import new_user
 
 
@@ -39,6 +41,19 @@ def test_what_an_audited_base_adds_is_filled(fresh: Database) -> None:
         assert isinstance(before.created_at, datetime)
         store.set_password_hash("jane", "another")
         assert store.get_user_by_username("jane").updated_at > before.updated_at
+
+
+@pytest.mark.backends("sqlite")
+def test_the_page_on_frameworks_has_a_model_that_works(
+    fresh: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own file, as it stands."""
+    monkeypatch.chdir(tmp_path)
+    page: dict[str, Any] = {"__name__": "members"}
+    exec(files("frameworks.md")["members.py"], page)
+    page["store"].create_user(new_user())
+    assert page["store"].get_user_by_username("JANE").email == "jane@example.org"
+    page["engine"].dispose()
 
 
 @pytest.mark.backends("mysql")

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from sqlalchemy import inspect
 
 from support.applications import EXAMPLES, MailServer, served
+from support.browser import browser as browser
 from support.databases import Database, fresh_database
 from support.servers import free_port
 
@@ -77,19 +77,6 @@ def site(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         Site(fresh, mail, folder).running() as site,
     ):
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, without a window."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("not installed: chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as it:
-        browser = it.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -116,7 +116,8 @@ def token(token_hash: str, at: str) -> dict[str, Any]:
 def test_two_calls_at_once(db: Database, level: str, second_in: str) -> None:
     """The block is held open until the other call is through, or for as long as to let it wait.
 
-    A block that renames may be given up on MySQL and MariaDB, where many rename at once. One user for each pair, and many pairs at once: those of other users are not in the way either.
+    One user for each pair, and many pairs at once: those of other users are not in the way either,
+    but for a block that renames on MySQL and MariaDB.
     """
     alone = db.backend == "sqlite"  # where one writes, all others wait
     if alone and level not in ("default", "AUTOCOMMIT"):
