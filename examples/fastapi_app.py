@@ -28,6 +28,10 @@ from userharbor_smtp import SMTPEmailSender
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, register_user_model
 
+if "SECRET_KEY" not in os.environ:
+    raise SystemExit(
+        "SECRET_KEY is not set; python -c 'import secrets; print(secrets.token_hex())' makes one"
+    )
 SECRET_KEY = os.environ["SECRET_KEY"]
 DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite:///fastapi_app.db")
 SMTP_HOST = os.environ.get("SMTP_HOST", "localhost")
@@ -129,12 +133,18 @@ async def purge_expired_tokens() -> None:
         await asyncio.sleep(PURGE_SECONDS)
 
 
-app = FastAPI(lifespan=lifespan)
+app = FastAPI(title="Authors", lifespan=lifespan)
 app.include_router(accounts.router, prefix="/auth", tags=["auth"])
 accounts.register_exception_handlers(app)
 
 
 # The application's own routes.
+
+
+@app.get("/")
+def index() -> dict[str, str]:
+    """Where to go on."""
+    return {"routes": "/docs"}
 
 
 class Author(BaseModel):

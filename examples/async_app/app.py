@@ -26,6 +26,10 @@ from userharbor_smtp import SMTPEmailSender
 
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User, register_user_model
 
+if "SECRET_KEY" not in os.environ:
+    raise SystemExit(
+        "SECRET_KEY is not set; python -c 'import secrets; print(secrets.token_hex())' makes one"
+    )
 SECRET_KEY = os.environ["SECRET_KEY"]
 DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///async_app.db")
 SMTP_HOST = os.environ.get("SMTP_HOST", "localhost")

@@ -1,16 +1,20 @@
 """The FastAPI example over HTTP, with mail, on a database of its own."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from support.applications import Application, MailServer
+from support.applications import EXAMPLES, Application, MailServer
 from support.databases import Database, fresh_database
 
 T = TypeVar("T")
@@ -77,6 +81,27 @@ def test_an_account_from_registration_to_deletion(
         "Account deleted",
     ]
     assert client.post("/auth/register", json={**account, "email": address}).status_code == 201
+
+
+def test_who_opens_it_is_told_where_to_go_on(client: httpx.Client) -> None:
+    """The first page is not an error, and the list of routes has a title."""
+    assert client.get("/").json() == {"routes": "/docs"}
+    assert "<title>Authors" in client.get("/docs").text
+
+
+@pytest.mark.parametrize("example", ["fastapi_app.py", "async_app/app.py"])
+def test_without_a_secret_it_says_how_to_make_one(example: str, tmp_path: Path) -> None:
+    """And does not start."""
+    environment = {each: os.environ[each] for each in os.environ if each != "SECRET_KEY"}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / example)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "SECRET_KEY is not set; python -c" in done.stderr
 
 
 def test_a_pen_name_is_not_kept_without_its_role(
