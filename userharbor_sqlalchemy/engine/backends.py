@@ -235,7 +235,7 @@ class PostgreSQL(Backend):
                 except connection.dialect.loaded_dbapi.Error as error:
                     died = error
                 else:
-                    return self._prepared_or_anew(connection, work)
+                    return self._prepared_or_again(connection, work)
                 raise _dead(connection, died)
             finally:
                 with suppress(connection.dialect.loaded_dbapi.Error):
@@ -245,7 +245,7 @@ class PostgreSQL(Backend):
             if not is_restored:
                 connection.invalidate()
 
-    def _prepared_or_anew(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+    def _prepared_or_again(self, connection: Connection, work: Callable[[Connection], T]) -> T:
         """Have `work` issue one statement; again, if what was prepared is of before a migration."""
         try:
             return work(connection)
