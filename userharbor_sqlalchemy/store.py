@@ -228,8 +228,8 @@ class SQLAlchemyUserStore(Generic[UserT]):
 
         The event loop goes on meanwhile: while a password is hashed, mail is sent, and, on a sync
         engine, while the database answers. On an async engine the store's calls go to the
-        database by this event loop. A coroutine that is cancelled ends when the thread has, which
-        meets `asyncio.CancelledError` at its next call of the store's.
+        database by this event loop. A coroutine that is cancelled ends when the thread has; on an
+        async engine, the thread's next call of the store's raises `asyncio.CancelledError`.
         """
         return await self._database.run(partial(call, *args, **kwargs))
 

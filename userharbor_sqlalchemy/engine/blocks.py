@@ -97,7 +97,7 @@ def may_wait_for_a_task(engine: Engine) -> bool:
 
     What waits for its locks waits for ever: the task can't go on before the thread does.
     """
-    return any(
+    return bool(_of_tasks) and any(
         block.thread == get_ident()
         and block.task is not current_task()
         and block.connection.engine.pool is engine.pool
