@@ -12,7 +12,7 @@ from .backends import CODES, backend_of, error_codes
 
 
 def redacted(error: StatementError | UnicodeError, dialect: Dialect) -> StatementError:
-    """A copy of `error`, of the same class, with no value of a row in its text, parameters or `orig`.
+    """A copy of `error`, of its class, with no value of a row in its text, parameters or `orig`.
 
     `hide_parameters` does not do it: the driver's own text quotes values. What the application's
     own code raised is the cause and the `orig`, as it was.
