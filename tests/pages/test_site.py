@@ -8,7 +8,7 @@ import pytest
 from support.browser import browser as browser
 
 SITE = Path(__file__).parents[2] / ".tox" / "docs" / "site"
-PAGES = ["index", "errors", "performance", "async", "accounts", "api"]
+PAGES = ["index", "errors", "performance"]
 
 
 @pytest.mark.skipif(not SITE.exists(), reason="not made: tox run -e docs")
