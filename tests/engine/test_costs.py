@@ -46,6 +46,26 @@ def test_each_method_issues_no_more_statements(
     assert found == expected(STATEMENTS, kind(db))
 
 
+def test_no_statement_is_compiled_at_every_call(
+    db: Database, store: SQLAlchemyUserStore[User]
+) -> None:
+    """SQLAlchemy keeps what it has compiled, where each part of a statement has a cache key."""
+    without: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statement, compiled = arguments[2], arguments[4].compiled
+        if compiled is not None and compiled.cache_key is None:
+            without.append(statement)
+
+    event.listen(db.main, "before_cursor_execute", note)
+    try:
+        costs(store, lambda: 0)
+        costs_beside(store, lambda: 0)
+    finally:
+        event.remove(db.main, "before_cursor_execute", note)
+    assert without == []
+
+
 def messages(db: Database, **options: Any) -> dict[str, set[int]]:
     """On a pooled connection that has been in use."""
     with proxy_of(db.url) as proxy:

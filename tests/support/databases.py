@@ -79,12 +79,15 @@ class Databases:
 
 @contextlib.contextmanager
 def fresh_database(beside: "Database", folder: Path) -> Iterator["Database"]:
-    """An empty database on the server of another, or a file in `folder`; it goes at the end."""
+    """An empty database on the server of another, or a file in `folder`; it goes at the end.
+
+    On a server it bears the name of the folder, so that those of a test and its module are two.
+    """
     if beside.backend == "sqlite":
         with contextlib.closing(Database(beside.url.set(database=str(folder / "fresh.db")))) as it:
             yield it
         return
-    name = f"{beside.url.database}_fresh"
+    name = f"{beside.url.database}_{folder.name}".lower()
     alone = create_engine(beside.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with alone.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")

@@ -9,12 +9,12 @@ from sqlalchemy import (
     ColumnElement,
     Delete,
     Insert,
-    SelectBase,
+    Select,
     Table,
     delete,
+    insert,
     literal,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -155,27 +155,37 @@ def delete_by_key(table: Table) -> Delete:
     return statement
 
 
-def upserts(rows: SelectBase, unique: Column[Any]) -> dict[str, Insert]:
-    """By dialect, an INSERT of `rows`, each in the place of the one that has its `unique` value.
+UPSERTING = frozenset({"postgresql", "sqlite"})
+"""The dialects with an `upsert`.
 
-    None for MySQL and MariaDB, which would also take the place of a row with the same primary key.
+Not MySQL and MariaDB, which would also take the place of a row with the same primary key.
+"""
+
+
+def upsert(rows: Select[Any], unique: Column[Any]) -> Insert:
+    """An INSERT of `rows`, each in the place of the one that has its `unique` value.
+
+    SQLAlchemy 2.0 does not keep what it has compiled of its own ON CONFLICT.
     """
-    return {
-        "postgresql": _in_place(postgresql.insert(unique.table), rows, unique),
-        "sqlite": _in_place(sqlite.insert(unique.table), rows, unique),
-    }
-
-
-def _in_place(
-    statement: postgresql.Insert | sqlite.Insert, rows: SelectBase, unique: Column[Any]
-) -> Insert:
     names = rows.selected_columns.keys()
-    return (
-        statement.from_select(names, rows)
-        .on_conflict_do_update(
-            index_elements=[unique],
-            set_={name: statement.excluded[name] for name in names if name != unique.name},
-            where=identical(unique, statement.excluded[unique.name]),
-        )
-        .execution_options(preserve_rowcount=True)
-    )
+    columns = [unique.table.c[name] for name in names if name != unique.name]
+    in_place = _in_place(unique, *columns)
+    for dialect in UPSERTING:
+        rows = rows.suffix_with(in_place, dialect=dialect)
+    return insert(unique.table).from_select(names, rows)
+
+
+class _in_place(FunctionElement[Any]):
+    """`_in_place(unique, *columns)`: the ON CONFLICT that overwrites `columns`."""
+
+    inherit_cache = True
+
+
+@compiles(_in_place)
+def _compile_in_place(element: _in_place, compiler: SQLCompiler, **kw: Any) -> str:
+    unique, *columns = element.clauses
+    name, quote = compiler.preparer.quote(unique.name), compiler.preparer.quote
+    old, new = f"{quote(unique.table.name)}.{name}", f"excluded.{name}"
+    values = ", ".join(f"{quote(each.name)} = excluded.{quote(each.name)}" for each in columns)
+    same = _BYTEWISE[compiler.dialect.name].format(column=old, value=new)
+    return f"ON CONFLICT ({name}) DO UPDATE SET {values} WHERE {same}"

@@ -40,11 +40,12 @@ from ..schema.values import (
     plain,
 )
 from .expressions import (
+    UPSERTING,
     delete_by_key,
     identical,
     share_locked,
     unless_enforced,
-    upserts,
+    upsert,
     where_read_order_locks,
 )
 from .users import Users
@@ -97,22 +98,21 @@ class TokenTable:
             table.c.username, table.c.token_hash, table.c.expires_at
         ).order_by(table.c.expires_at.desc(), table.c.token_hash)
         self._insert = insert(table).values(row)
-        row_of_user = select(token_hash, users.key, expires_at).where(users.matches, *users.active)
+        columns_of_row: list[ColumnElement[Any]] = [
+            token_hash.label("token_hash"),
+            users.key.label("username"),
+            expires_at.label("expires_at"),
+        ]
+        row_of_user = select(*columns_of_row).where(users.matches, *users.active)
         self._insert_for_user = (
             insert(table)
             .from_select(list(row), share_locked(row_of_user))
             .execution_options(preserve_rowcount=True)
         )
-        self._upserts = upserts(
-            select(
-                token_hash.label("token_hash"),
-                users.key.label("username"),
-                expires_at.label("expires_at"),
-            )
-            .where(users.matches, *users.active)
-            .with_for_update(key_share=True),
-            table.c.username,
-        )
+        self._has_unique_index = True
+        self._upsert_for_user = upsert(
+            row_of_user.with_for_update(key_share=True), table.c.username
+        ).execution_options(preserve_rowcount=True)
         self._replace = (
             update(table)
             .where(table.c.token_hash == bindparam("replaced_token_hash"))
@@ -267,16 +267,15 @@ class TokenTable:
     def _upsert(self, parameters: dict[str, Any], refused: Callable[[], None]) -> bool:
         """Replace by one statement, where the database has it; return whether it did."""
         dialect = self._database.bind.dialect
-        statement = self._upserts.get(dialect.name)
-        if statement is None:
+        if not (self._has_unique_index and dialect.name in UPSERTING):
             return False
         try:
-            return bool(self._database.insert(statement, parameters, refused))
+            return bool(self._database.insert(self._upsert_for_user, parameters, refused))
         except DBAPIError as error:
             if not backend_of(dialect).lacks_unique_index(error):
                 raise
         # A table of 0.7.0 has none. That one is created meanwhile need not be noticed.
-        self._upserts = {}
+        self._has_unique_index = False
         return False
 
     def _replace_with(self, parameters: dict[str, Any], connection: Connection) -> bool:
