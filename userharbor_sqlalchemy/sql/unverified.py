@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Integer,
@@ -52,7 +53,8 @@ class Unverified:
         # Some types of databases' own have no comparison to SQLAlchemy.
         is_unverified = type_coerce(flag, Integer) == literal(no, flag.type)
         of_user = identical(verifications.c.username, users.key)
-        named = users.is_in(bindparam("usernames", expanding=True, type_=users.key.type))
+        usernames: BindParameter[Any] = bindparam("usernames", expanding=True, type_=users.key.type)
+        named = users.is_in(usernames)
         never_verified = (named, is_unverified, *users.of_model)
         doomed = (
             *never_verified,
