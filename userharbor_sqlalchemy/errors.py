@@ -31,16 +31,16 @@ class UnknownUserError(InvalidUsernameError, KeyError):
 
 
 class NoPasswordError(InvalidCredentialsError, UnknownUserError):
-    """The user has no password hash: nobody has this password, as that of an unknown user.
+    """The user has no password hash, so that no password is right.
 
-    The core's `login()` lets it through, so it is, and says, what that raises for an unknown name.
+    It comes out of the core's `login()`, and is, and says, what that raises for an unknown name.
     """
 
     message = "Invalid username or password"
 
 
 class UsernameReferredToError(InvalidUsernameError):
-    """Rows of other tables refer to the user, and would not come along with a new name.
+    """Rows of other tables refer to the user by name, and would not move to a new one.
 
     `columns` names them, as `table.column`. Nothing was stored.
     """

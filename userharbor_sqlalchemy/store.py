@@ -63,7 +63,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
 
     A naive time is taken as UTC; times come back as naive UTC, to the microsecond. A username is
     found, and taken, in any casing. Token hashes, roles and permissions are told apart byte for
-    byte. A text that no column can hold is found by no method. Errors of the database are
+    byte. No method finds a text that no column can hold. Errors of the database are
     SQLAlchemy's, without the values of rows.
     """
 
@@ -224,7 +224,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return self._database.bind
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `call(*args, **kwargs)` in a thread, for a coroutine that awaits what it returns.
+        """Call `call(*args, **kwargs)` in a thread; a coroutine awaits its result.
 
         The event loop goes on meanwhile: while a password is hashed, mail is sent, and, on a sync
         engine, while the database answers. On an async engine the store's calls go to the
@@ -238,11 +238,10 @@ class SQLAlchemyUserStore(Generic[UserT]):
     def transaction(self, joined: Joined | None = None, /) -> AbstractContextManager[None]:
         """Have all calls within the block take effect together, or none of them if it raises.
 
-        A block within a block is a savepoint. Where a session or a connection is `joined`, the
-        calls go on its connection, in a savepoint of it, and committing stays the caller's. The
-        session is flushed, and knows of the savepoint. Where the database ended the whole
-        transaction, what is joined refuses all work until its owner rolls back. A block belongs
-        to the thread that opened it.
+        A block within a block is a savepoint. If a session or a connection is `joined`, the calls
+        go on its connection, in a savepoint of it, and the caller commits. The session is flushed,
+        and knows of the savepoint. If the database ended the whole transaction, what is joined
+        refuses all work until its owner rolls back. A block belongs to the thread that opened it.
 
         Raises:
             InvalidRequestError: Of SQLAlchemy's, at the end of a block that went on after a
@@ -496,15 +495,15 @@ class SQLAlchemyUserStore(Generic[UserT]):
     def rename_user(self, old: str, new: str) -> None:
         """Give the user of the name `old`, in any casing, the name `new`, as it is spelled.
 
-        Tokens, sessions and roles come along, and what of the application's tables refers to the
-        name by a foreign key with ON UPDATE CASCADE.
+        Tokens, sessions and roles move to the new name, and so do rows of the application's tables
+        that refer to it by a foreign key with ON UPDATE CASCADE.
 
         Raises:
             UnknownUserError: There is no such user; also a `KeyError`.
             InvalidUsernameError: `new` is taken in any casing, or no column can hold it; what is
-                taken is also an `IntegrityError` of SQLAlchemy's. Or it is a
-                `UsernameReferredToError`: rows of other tables would not come along; it names
-                their `columns`.
+                taken is also an `IntegrityError` of SQLAlchemy's.
+            UsernameReferredToError: Rows of other tables refer to the user, and would not move
+                along; it names their `columns`. Nothing is changed. An `InvalidUsernameError`.
         """
         self._renames.rename(old, new)
 
@@ -513,7 +512,7 @@ class SQLAlchemyUserStore(Generic[UserT]):
 
         `username`, `email`, `verified`, `has_password`; `roles` and `permissions`, sorted;
         `sessions`, `email_verifications` and `password_resets`, each a list of `expires_at` (ISO
-        8601, UTC). Of a user who is not active, too.
+        8601, UTC). Users who are not active are exported, too.
 
         Raises:
             UnknownUserError: There is no such user; also a `KeyError`.
@@ -547,9 +546,9 @@ class SQLAlchemyUserStore(Generic[UserT]):
         return self._sessions.of_user(username)
 
     def remove_other_sessions(self, username: str, token_hash: str) -> int:
-        """Remove the user's sessions but that of `token_hash`; return how many there were.
+        """Remove all sessions of the user but that of `token_hash`; return how many there were.
 
-        All of them where none of them has this hash.
+        If none of them has this hash, all are removed.
         """
         return self._sessions.remove_others(username, token_hash)
 
@@ -619,12 +618,12 @@ class SQLAlchemyUserStore(Generic[UserT]):
     ) -> int:
         """Remove the users who never verified, and whose verification expired so long ago.
 
-        Each goes with all that is the user's; name and e-mail are free again. A user without an
-        e-mail verification stays. Call it before `purge_expired`, which removes verifications.
-        Returns how many users went. Walks the verifications by primary key, `batch_size` at a
-        time, and may be interrupted and run again; who verifies meanwhile stays. After each batch,
-        `progress` is called with how many verifications were looked at by then, how many there
-        were at the start, and how many users were removed by then.
+        All that belongs to them goes too; their names and e-mails are free again. Users without an
+        e-mail verification stay. Call it before `purge_expired`, which removes verifications.
+        Returns how many users were removed. Walks the verifications by primary key, `batch_size` at
+        a time, and may be interrupted and run again; who verifies meanwhile stays. After each
+        batch, `progress` is called with how many verifications were looked at by then, how many
+        there were at the start, and how many users were removed by then.
 
         Raises:
             ValueError: `older_than` is negative, or reaches back before the year 1000;
