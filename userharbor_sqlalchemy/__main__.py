@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--unverified",
                 type=float,
                 metavar="DAYS",
-                help="remove users, too, who let their e-mail verification expire so long ago",
+                help="also remove users whose e-mail verification expired so long ago",
             )
             one.add_argument(
                 "--batch-size",

@@ -143,7 +143,7 @@ def test_a_column_that_folds_case_is_found(fresh: Database) -> None:
     change(fresh, define[fresh.backend])
     found = [finding for finding in lines(clean_beside(fresh)) if "collation" in finding]
     assert found == [
-        "userharbor_roles.role: its collation takes texts for one that differ in case or accent:"
+        "userharbor_roles.role: its collation equates texts that differ in case or accent:"
         " a migration gives it a binary one"
     ]
 

@@ -63,7 +63,7 @@ class SchemaCheck:
                 if column.name in folding and not column.foreign_keys:
                     yield Finding(
                         "folding-collation",
-                        "its collation takes texts for one that differ in case or accent:"
+                        "its collation equates texts that differ in case or accent:"
                         " a migration gives it a binary one",
                         *name,
                     )
