@@ -36,7 +36,7 @@ def past(name: str, given: datetime | None) -> datetime:
     now = datetime.now(timezone.utc)
     limit = as_utc(now if given is None else given)
     if limit > now:
-        raise ValueError(f"{name}={given} is in the future; tokens that expire by then are live now")
+        raise ValueError(f"{name}={given} is in the future, and tokens are live until then")
     return limit
 
 
