@@ -5,7 +5,7 @@ How to start it stands in docs/async.md.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ if "SECRET_KEY" not in os.environ:
         "SECRET_KEY is not set; python -c 'import secrets; print(secrets.token_hex())' makes one"
     )
 SECRET_KEY = os.environ["SECRET_KEY"]
-DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///async_app.db")
+DATABASE_URL = os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///async_app.db?timeout=30")
 SMTP_HOST = os.environ.get("SMTP_HOST", "localhost")
 SMTP_PORT = int(os.environ.get("SMTP_PORT", "1025"))
 # A browser sends a secure cookie by HTTPS only, and to localhost.
@@ -74,17 +74,28 @@ if engine.dialect.name == "sqlite":
 
 new_session = async_sessionmaker(engine)
 store = SQLAlchemyUserStore(new_session, user_model=Member)
-harbor = UserHarbor(
-    secret_key=SECRET_KEY,
-    store=store,
-    email_sender=SMTPEmailSender(
-        host=SMTP_HOST,
-        port=SMTP_PORT,
-        from_email="accounts@example.org",
-        use_starttls=SMTP_HOST not in ("localhost", "127.0.0.1"),
-        allow_insecure=SMTP_HOST in ("localhost", "127.0.0.1"),
-    ),
+sender = SMTPEmailSender(
+    host=SMTP_HOST,
+    port=SMTP_PORT,
+    from_email="accounts@example.org",
+    use_starttls=SMTP_HOST not in ("localhost", "127.0.0.1"),
+    allow_insecure=SMTP_HOST in ("localhost", "127.0.0.1"),
 )
+harbor = UserHarbor(SECRET_KEY, store, sender)
+
+
+class Outbox:
+    """Keeps mail back until the transaction that it is about is committed."""
+
+    def __init__(self) -> None:
+        self._mails: list[tuple[str, tuple[str, ...]]] = []
+
+    def __getattr__(self, kind: str) -> Callable[..., None]:
+        return lambda *mail: self._mails.append((kind, mail))
+
+    def send(self) -> None:
+        for kind, mail in self._mails:
+            getattr(sender, kind)(*mail)
 
 
 @asynccontextmanager
@@ -151,10 +162,12 @@ async def index(session: Database) -> list[str]:
 @app.post("/register", status_code=201)
 async def register(form: Registration, session: Database) -> None:
     """An account and its profile: both or neither."""
+    outbox: Any = Outbox()
+    accounts = UserHarbor(SECRET_KEY, store, outbox)
 
     def register_member() -> None:
         with store.transaction(session):
-            harbor.register(form.username, form.email, form.password)
+            accounts.register(form.username, form.email, form.password)
 
     async with session.begin():
         await store.run(register_member)
@@ -163,6 +176,7 @@ async def register(form: Registration, session: Database) -> None:
         # The core says nothing of an address that has an account, and stores none.
         if member_id is not None:
             session.add(Profile(member_id=member_id, motto=form.motto))
+    await asyncio.to_thread(outbox.send)
 
 
 @app.post("/verify")

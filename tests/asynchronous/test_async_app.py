@@ -26,6 +26,8 @@ def environment(fresh: Database, driver: str, tmp_path: Path) -> dict[str, str]:
     pytest.importorskip(driver)
     assert driver in DRIVERS[fresh.backend]
     url = fresh.url.set(drivername=f"{fresh.backend}+{driver}")
+    if fresh.backend == "sqlite":
+        url = url.update_query_dict({"timeout": "30"})
     named = url.render_as_string(hide_password=False)
     return os.environ | {"SECRET_KEY": "a secret of the tests", "DATABASE_URL": named}
 
