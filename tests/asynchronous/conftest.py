@@ -25,8 +25,11 @@ T = TypeVar("T")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On each driver, or on those that the marker `async_drivers` names."""
     if "driver" in metafunc.fixturenames:
-        metafunc.parametrize("driver", [each for drivers in DRIVERS.values() for each in drivers])
+        marker = metafunc.definition.get_closest_marker("async_drivers")
+        every = [each for drivers in DRIVERS.values() for each in drivers]
+        metafunc.parametrize("driver", marker.args if marker else every)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

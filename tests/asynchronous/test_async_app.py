@@ -17,6 +17,7 @@ from support.applications import EXAMPLES, MailServer, served
 from support.databases import Database
 from support.servers import free_port
 
+pytestmark = pytest.mark.async_drivers("aiosqlite", "asyncpg", "aiomysql")
 FOLDER = EXAMPLES / "async_app"
 PASSWORD = "Correct-horse-1"
 

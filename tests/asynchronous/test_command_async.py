@@ -13,6 +13,7 @@ from support.databases import Database
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore
 
+pytestmark = pytest.mark.async_drivers("aiosqlite", "asyncpg", "aiomysql")
 PAST = datetime(2020, 1, 1)
 
 APPLICATION = """

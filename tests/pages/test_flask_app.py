@@ -155,6 +155,7 @@ def test_an_account_in_a_browser_from_registration_to_deletion(
     other.close()
 
 
+@pytest.mark.backends("sqlite")
 def test_no_page_shuts_anybody_out(browser: Any, page: Any, site: Site, tmp_path: Path) -> None:
     """By axe's rules, wide and narrow, light and dark; nothing is wider than the screen."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
