@@ -34,7 +34,7 @@ def latency(backend: Backend, rounds: int) -> dict[str, Section]:
             proxy.round_trip = milliseconds / 1000
             name = f"latency {milliseconds:g} ms"
             sections[name] = in_turns(steps(both), OURS, rounds, calls=3)
-        sections[f"flows {milliseconds:g} ms"] = flows(away, rounds, calls=3)["flows"]
+        sections[f"flows {ROUND_TRIPS[-1]:g} ms"] = flows(away, rounds, calls=3)["flows"]
         proxy.round_trip = 0.0
         sections["messages"] = _messages(proxy, both)
         for engine in engines:

@@ -104,15 +104,16 @@ def _ago(days: float) -> datetime | None:
 
 
 def _purged(work: Callable[["Progress"], int | Purged]) -> int | Purged:
-    progress, purged = Progress(sys.stderr), None
+    progress, is_done = Progress(sys.stderr), False
     try:
         purged = work(progress)
+        is_done = True
     except (ValueError, OverflowError) as error:
         raise Misused(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise KeyboardInterrupt(f"removed so far: {progress.purged}") from None
     finally:
-        progress.end(full=purged is not None)
+        progress.end(full=is_done)
     return purged
 
 

@@ -89,7 +89,7 @@ app.config.update(
     SESSION_COOKIE_SECURE=BASE_URL.startswith("https:"),
 )
 db.init_app(app)
-Migrate(app, db, FOLDER / "migrations")
+Migrate(app, db, str(FOLDER / "migrations"))
 CSRFProtect(app)
 
 

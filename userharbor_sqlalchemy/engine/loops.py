@@ -51,7 +51,8 @@ class Loops:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([running])
             # Or asyncio would say that nobody has looked at it.
-            running.cancelled() or running.exception()
+            if not running.cancelled():
+                running.exception()
             raise
 
     def do(self, work: Callable[[], T]) -> T:

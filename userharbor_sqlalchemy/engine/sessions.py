@@ -94,11 +94,14 @@ def joinable_session_or_connection(
     """What is to be joined, or the sync side of it."""
     if isinstance(joined, (Session, scoped_session, Connection)) or joined is None:
         return joined
-    if hasattr(joined, "sync_connection"):
-        if joined.sync_connection is None:
+    other: Any = joined
+    if hasattr(other, "sync_connection"):
+        connection: Connection | None = other.sync_connection
+        if connection is None:
             raise InvalidRequestError("the AsyncConnection to join is not started: await it first")
-        return joined.sync_connection
-    return _sync_side(joined() if callable(joined) else joined)
+        return connection
+    session: AsyncSession = other if hasattr(other, "sync_session") else other()
+    return session.sync_session
 
 
 def check_factory(factory: object) -> None:

@@ -140,7 +140,7 @@ def condition_on(model: UserModel, active: object) -> ColumnElement[bool]:
 
     `TypeError` for what is no SQL expression, `ValueError` for one on another table's columns.
     """
-    expression = active
+    expression: Any = active
     # What the ORM's attributes, hybrid ones too, stand for.
     while not isinstance(expression, ColumnElement) and hasattr(expression, "__clause_element__"):
         expression = expression.__clause_element__()

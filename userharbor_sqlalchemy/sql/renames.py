@@ -96,7 +96,7 @@ class Renames(Generic[UserT]):
         pairs = dict(zip(key["referred_columns"], key["constrained_columns"], strict=False))
         other = table(name[1], *map(column, pairs.values()), schema=name[0])
         if referred == (self._users.table.schema, self._users.table.name):
-            cascades = key["options"].get("onupdate", "").upper() == "CASCADE"
+            cascades = key.get("options", {}).get("onupdate", "").upper() == "CASCADE"
             if self._users.key.name not in pairs or (cascades and _enforces(connection)):
                 return False
             refers = other.c[pairs[self._users.key.name]] == username
