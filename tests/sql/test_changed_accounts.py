@@ -249,6 +249,53 @@ def test_rows_that_hang_on_a_user_s_session_are_named_too(
     assert owners(fresh) == [("of jane-phone", "jane-phone"), ("of joe-phone", "joe-phone")]
 
 
+def test_columns_of_the_application_s_on_our_tables_keep_their_values(fresh: Database) -> None:
+    """Added to the tables in the database; our MetaData does not know of them."""
+    engine = fresh.engine()
+    store: Store = SQLAlchemyUserStore(sessionmaker(engine))
+    store.metadata.create_all(engine)
+    with engine.begin() as connection:
+        for change in (
+            "userharbor_sessions ADD COLUMN device VARCHAR(50) DEFAULT 'unknown' NOT NULL",
+            "userharbor_user_roles ADD COLUMN granted_at TIMESTAMP NULL",
+        ):
+            connection.execute(text(f"ALTER TABLE {change}"))
+    store.create_user(new_user("jane"))
+    store.add_session(new_token("phone", "jane"))
+    store.create_role("admin")
+    store.grant_role_to_user("jane", "admin")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE userharbor_sessions SET device = 'a phone'"))
+        granted = "UPDATE userharbor_user_roles SET granted_at = '2020-02-29 12:00:00'"
+        connection.execute(text(granted))
+    before = fresh.read("SELECT granted_at FROM userharbor_user_roles")
+    store.rename_user("jane", "janet")
+    assert fresh.read("SELECT username, device FROM userharbor_sessions") == [("janet", "a phone")]
+    assert fresh.read("SELECT granted_at FROM userharbor_user_roles") == before
+
+
+def test_a_rename_looks_where_the_tables_are(fresh: Database) -> None:
+    """As `schema_translate_map` says."""
+    schema = {"sqlite": "main", "postgresql": "auth", "mysql": fresh.url.database}[fresh.backend]
+    if fresh.backend == "postgresql":
+        with fresh.main.begin() as connection:
+            connection.execute(text("CREATE SCHEMA auth"))
+    engine = fresh.engine(execution_options={"schema_translate_map": {"logical": schema}})
+    own = MetaData(schema="logical")
+    store: Store = SQLAlchemyUserStore(sessionmaker(engine), metadata=own)
+    username = own.tables["logical.userharbor_users"].c.username
+    invoices = Table("invoices", own, Column("owner", username.type, ForeignKey(username)))
+    own.create_all(engine)
+    for name in ("jane", "joe"):
+        store.create_user(new_user(name))
+    with engine.begin() as connection:
+        connection.execute(invoices.insert(), {"owner": "jane"})
+    with pytest.raises(UsernameReferredToError, match=r"invoices\.owner"):
+        store.rename_user("jane", "janet")
+    store.rename_user("joe", "joseph")
+    assert store.get_user_by_username("joseph") is not None
+
+
 @pytest.mark.backends("sqlite")
 def test_where_no_foreign_key_is_enforced_one_that_cascades_is_named(
     fresh: Database, referred: Callable[..., Store]

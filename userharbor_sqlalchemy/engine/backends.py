@@ -20,6 +20,9 @@ class Backend:
     enforces_foreign_keys: bool = True
     """Whether the rows that refer to a row are deleted together with it."""
 
+    has_typed_columns: bool = True
+    """Whether a value is of the type that its column has."""
+
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
     """The codes of an error after which the transaction is rolled back whole: try it again."""
 
@@ -152,6 +155,7 @@ class SQLite(Backend):
     """One write lock for the whole database; foreign keys are enforced where it is told to."""
 
     enforces_foreign_keys: bool = False
+    has_typed_columns: bool = False
     # In a block, all are locked.
     locks_in_order: bool = True
     # Python 3.10 has no code for it.

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeEngine
 
 from ..engine.backends import is_autocommit, level_of_transactions
+from ..schema.tables import schema_in_use
 from ..schema.uniques import is_unique, unique_on_sqlite
 from ..schema.user_model import stored_length
 from .findings import Finding
@@ -26,11 +27,10 @@ class SchemaCheck:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inspector = inspect(connection)
-        self._schemas = connection.get_execution_options().get("schema_translate_map") or {}
 
     def missing(self, table: Table, columns: Sequence[Column[Any]]) -> list[Finding]:
         """The table, or which of its `columns` are missing; without them its rows can't be read."""
-        schema = self._schemas.get(table.schema, table.schema)
+        schema = schema_in_use(table, self._connection)
         if not self._inspector.has_table(table.name, schema):
             how = "the table is missing: `create-tables` or a migration makes it"
             return [Finding("table-missing", how, table.name)]
@@ -43,7 +43,7 @@ class SchemaCheck:
 
     def differing(self, table: Table, columns: Sequence[Column[Any]]) -> Iterator[Finding]:
         """Which of `columns`, all there, differ from what the table says, and missing indexes."""
-        schema = self._schemas.get(table.schema, table.schema)
+        schema = schema_in_use(table, self._connection)
         found = {
             column["name"]: column["type"]
             for column in self._inspector.get_columns(table.name, schema)
@@ -91,7 +91,7 @@ class SchemaCheck:
         said += [name for name in column.table.kwargs if "coll" in name or "char" in name]
         if dialect.name not in _MYSQL or any(said):
             return
-        schema = self._schemas.get(column.table.schema, column.table.schema)
+        schema = schema_in_use(column.table, self._connection)
         found, default = self._connection.execute(
             text(
                 """

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     DateTime,
     ForeignKey,
     Index,
@@ -80,6 +81,12 @@ def define_tables(
     """
     with _defining:
         return _Definition(metadata, prefix).tables(username, with_username_keys)
+
+
+def schema_in_use(table: Table, connection: Connection) -> str | None:
+    """Where `table` is in the database, as an application's `schema_translate_map` has it."""
+    schemas = connection.get_execution_options().get("schema_translate_map") or {}
+    return schemas.get(table.schema, table.schema)
 
 
 class _Definition:
