@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import AsyncAdaptedQueuePool, make_url
 from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
@@ -51,12 +50,9 @@ class Loop:
     """An async engine, and a way to run a coroutine that uses it to its end."""
 
     def __init__(self, db: Database, driver: str) -> None:
-        self._url = db.url.set(drivername=f"{db.backend}+{driver}")
-        self.engine = self.another()
-
-    def another(self, **options: Any) -> AsyncEngine:
-        """An engine on the same database, to be disposed of by whoever asks for it."""
-        return create_async_engine(self._url, **options)
+        url = db.url.set(drivername=f"{db.backend}+{driver}")
+        # As from SQLAlchemy 2.0.38 on; aiosqlite had another one by default.
+        self.engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool)
 
     def run(self, coroutine: Awaitable[T]) -> T:
         """What the coroutine returns. No connection is checked out when it has."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import sessionmaker
@@ -16,6 +17,9 @@ from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
 Store = SQLAlchemyUserStore[User]
+
+VERSION = tuple(map(int, sqlalchemy.__version__.split(".")[:3]))
+LOSES_CONNECTIONS = VERSION < (2, 0, 55) or (2, 1, 0) <= VERSION < (2, 1, 4)
 
 each_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 
@@ -98,6 +102,8 @@ def test_a_cancelled_task_leaves_nothing_behind(
     db: Database, loop: Loop, store: Store, call: Callable[[Store], None], way: Way[Any]
 ) -> None:
     """No connection in use, no transaction, no autocommit; what it did took effect, or did not."""
+    if LOSES_CONNECTIONS and db.backend != "postgresql" and call is verify:
+        pytest.skip("to this SQLAlchemy, a connection whose ROLLBACK was cancelled stays in use")
     beside = SQLAlchemyUserStore(sessionmaker(db.main))
 
     async def cancelled_at(time: int) -> bool:
