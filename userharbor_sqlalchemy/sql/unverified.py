@@ -55,9 +55,8 @@ class Unverified:
         of_user = identical(verifications.c.username, users.key)
         usernames: BindParameter[Any] = bindparam("usernames", expanding=True, type_=users.key.type)
         named = users.is_in(usernames)
-        never_verified = (named, is_unverified, *users.of_model)
         doomed = (
-            *never_verified,
+            is_unverified,
             exists().where(of_user, expired),
             ~exists().where(of_user, ~expired),
         )
@@ -70,9 +69,13 @@ class Unverified:
         self._select = select(*columns)
         self._count = select(func.count()).select_from(verifications)
         # What a user does who is locked now, the next statement sees.
-        self._lock = select(users.key).where(*never_verified).order_by(users.key).with_for_update()
-        self._select_doomed = select(users.key).where(*doomed)
-        self._delete = delete(users.table).where(*doomed)
+        some = (named, *users.of_model)
+        self._lock = (
+            select(users.key).where(*some, is_unverified).order_by(users.key).with_for_update()
+        )
+        self._select_doomed = select(users.key).where(*some, *doomed)
+        self._delete = delete(users.table).where(*some, *doomed)
+        self._delete_one = delete(users.table).where(users.matches, *doomed)
 
     def count(self) -> int:
         """How many verifications there are."""
@@ -90,14 +93,21 @@ class Unverified:
         given = {"usernames": names, "limit": limit}
 
         def remove(connection: Connection) -> int:
-            if not backend_of(connection.dialect).enforces_foreign_keys:
+            backend = backend_of(connection.dialect)
+            if not backend.locks_in_order:
+                return sum(self._remove_one(connection, name, limit) for name in sorted({*names}))
+            if not backend.enforces_foreign_keys:
                 doomed = connection.scalars(self._select_doomed, given).all()
                 for username in doomed:
                     self._accounts.delete_within(connection, self._users.parameters(username))
                 return len(doomed)
-            if not connection.execute(self._lock, given).first():
-                return 0
-            removed: int = connection.execute(self._delete, given).rowcount
-            return removed
+            connection.execute(self._lock, given)
+            return int(connection.execute(self._delete, given).rowcount)
 
         return self._database.unit(remove)
+
+    def _remove_one(self, connection: Connection, username: str, limit: datetime) -> int:
+        # InnoDB locks an index's entry before the row: all calls find a user by the same index.
+        given = {**self._users.parameters(username), "limit": limit}
+        connection.execute(self._users.lock, given)
+        return int(connection.execute(self._delete_one, given).rowcount)
