@@ -82,6 +82,35 @@ def test_a_call_on_the_event_loop_is_refused_and_shown_the_way(loop: Loop, store
     loop.run(call_it())
 
 
+def test_a_call_in_a_callback_of_the_event_loop_is_refused(loop: Loop, store: Store) -> None:
+    """No task calls there, and to wait for the loop is to stop it."""
+    refusals: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            store.count_users()
+        except MissingGreenlet as error:
+            refusals.append(error)
+
+    async def call_it() -> None:
+        await store.run(store.count_users)
+        asyncio.get_running_loop().call_soon(call)
+        await asyncio.sleep(0.01)
+        assert len(refusals) == 1
+
+    loop.run(call_it())
+
+
+def test_an_iterator_may_be_run_to_its_end(loop: Loop, store: Store) -> None:
+    """A `StopIteration` is no exception for a future: as in a coroutine, another is raised."""
+
+    async def call_it() -> None:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await store.run(next, store.iter_users())
+
+    loop.run(call_it())
+
+
 def test_a_call_in_a_thread_of_a_framework_goes_to_the_loop_of_calls_before(
     loop: Loop, store: Store
 ) -> None:

@@ -42,7 +42,7 @@ class Loops:
         caller = _Caller(self._latest)
         context = copy_context()
         context.run(_waiting.set, caller)
-        running = self._latest.run_in_executor(None, context.run, function)
+        running = self._latest.run_in_executor(None, context.run, _returned_by, function)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -92,8 +92,8 @@ class Loops:
         return True
 
     def _caller(self) -> "_Caller":
-        # On the loop's own thread, to wait for it is to wait for ever.
-        if current_task() is None:
+        # On a loop's own thread, to wait for it is to wait for ever.
+        if not _is_a_loops_thread():
             if caller := _waiting.get():
                 return caller
             if self._latest is not None and self._latest.is_running():
@@ -160,6 +160,22 @@ def current_task() -> "asyncio.Task[Any] | None":
         return asyncio.current_task()
     except RuntimeError:
         return None
+
+
+def _is_a_loops_thread() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _returned_by(function: Callable[[], T]) -> T:
+    """What `function` returns. A `StopIteration` can't be the exception of a future."""
+    try:
+        return function()
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration") from error
 
 
 def _is_in_greenlet() -> bool:
