@@ -1,13 +1,20 @@
 """Users who may not come in, by a condition of the application's on its own model."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Boolean, DateTime, MetaData, String, func, update
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    aliased,
+    mapped_column,
+    sessionmaker,
+)
 from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
 
 from support.databases import Database
@@ -173,10 +180,9 @@ def test_what_is_no_condition_on_the_model_is_refused(db: Database) -> None:
     for wrong in (True, "banned_at IS NULL", print):
         with pytest.raises(TypeError, match="active is of the type"):
             SQLAlchemyUserStore(sessions, Account, active=wrong, table_prefix="active_")
-    with pytest.raises(ValueError, match="no column of active_accounts"):
-        SQLAlchemyUserStore(
-            sessions, Account, active=stranger.c.email.is_(None), table_prefix="active_"
-        )
+    for column in (stranger.c.email, aliased(Account).banned_at, stranger.alias().c.email):
+        with pytest.raises(ValueError, match="no column of active_accounts"):
+            SQLAlchemyUserStore(sessions, Account, active=column.is_(None), table_prefix="active_")
 
 
 def test_the_store_s_own_table_takes_a_condition_as_well(db: Database) -> None:
@@ -188,3 +194,19 @@ def test_the_store_s_own_table_takes_a_condition_as_well(db: Database) -> None:
     assert store.get_user_by_username("jane") is None
     store.set_user_verified("jane")
     assert store.get_user_by_username("jane") is not None
+
+
+def test_one_who_is_not_active_is_not_purged(store: Store, db: Database) -> None:
+    """Or the name of a user who was banned would be free."""
+    registration = new_user("judy", expires_at=datetime(2020, 1, 1))
+    store.create_user(registration)
+    with db.main.begin() as connection:
+        banned = (
+            update(Account)
+            .where(Account.username == "judy")
+            .values(banned_at=NOW + timedelta(days=1), strikes=5)
+        )
+        connection.execute(banned)
+    assert store.purge_unverified(older_than=timedelta(days=1)) == 0
+    with pytest.raises(InvalidUsernameError):
+        store.create_user(registration)

@@ -70,7 +70,10 @@ def purge_unverified(
     """Remove the users who let their verification expire so long ago; return how many."""
     if older_than < timedelta(0):
         raise ValueError(f"older_than={older_than} is negative")
-    limit = as_utc(datetime.now(timezone.utc) - older_than)
+    try:
+        limit = as_utc(datetime.now(timezone.utc) - older_than)
+    except (OverflowError, ValueError):
+        raise ValueError(f"older_than={older_than} is too long ago") from None
     _check(database, "purge_unverified", batch_size)
     looked_at = purged = 0
     total = unverified.count() if progress else 0

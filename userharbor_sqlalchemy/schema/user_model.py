@@ -154,7 +154,9 @@ def condition_on(model: UserModel, active: object) -> ColumnElement[bool]:
         if not isinstance(element, Column):
             return None
         for column in model.table.columns:
-            if column.name == element.name and column.table.key == element.table.key:
+            if column.name == element.name and column.table.key == getattr(
+                element.table, "key", None
+            ):
                 return column
         raise ValueError(f"active names {element}, which is no column of {model.table.key}")
 

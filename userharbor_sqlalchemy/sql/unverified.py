@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    or_,
     select,
     type_coerce,
 )
@@ -51,12 +52,14 @@ class Unverified:
         flag = model.columns["verified"]
         no, _ = model.flags
         # Some types of databases' own have no comparison to SQLAlchemy.
-        is_unverified = type_coerce(flag, Integer) == literal(no, flag.type)
+        is_unverified = or_(flag.is_(None), type_coerce(flag, Integer) == literal(no, flag.type))
         of_user = identical(verifications.c.username, users.key)
         usernames: BindParameter[Any] = bindparam("usernames", expanding=True, type_=users.key.type)
         named = users.is_in(usernames)
+        # Of a user who is not active, the name stays taken.
         doomed = (
             is_unverified,
+            *users.active,
             exists().where(of_user, expired),
             ~exists().where(of_user, ~expired),
         )
