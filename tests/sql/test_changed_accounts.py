@@ -6,9 +6,23 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, MetaData, String, Table, event, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    event,
+    select,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.schema import CreateSchema, DropSchema
 from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
 
 from support.databases import Database
@@ -294,6 +308,214 @@ def test_a_rename_looks_where_the_tables_are(fresh: Database) -> None:
         store.rename_user("jane", "janet")
     store.rename_user("joe", "joseph")
     assert store.get_user_by_username("joseph") is not None
+
+
+class Encoded(TypeDecorator[str]):
+    """A type of the application's, which stores a text as another."""
+
+    impl = String(255)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return value and value[::-1]
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        return value and value[::-1]
+
+
+@pytest.fixture
+def members(fresh: Database) -> Callable[..., tuple[Store, Table, Engine]]:
+    """Makes a store on a user table of the application's, which holds Jane and Joe."""
+    engine = fresh.engine()
+
+    def make(*more: Any, type_: Any = None, **options: Any) -> tuple[Store, Table, Engine]:
+        # Compared byte for byte on each database, and no longer than an index of MySQL's takes.
+        text_type = type_ or String(200)
+        own = Table(
+            "members",
+            MetaData(schema=options.pop("schema", None)),
+            Column("id", Integer, primary_key=True),
+            Column("username", text_type, unique=True, nullable=False),
+            Column("username_key", String(200), unique=True, nullable=False),
+            Column("email", String(200), unique=True, nullable=False),
+            Column("password_hash", String(200), nullable=False),
+            Column("verified", Boolean, nullable=False),
+            *more,
+            mysql_engine="InnoDB",
+            mariadb_engine="InnoDB",
+        )
+        store: Store = SQLAlchemyUserStore(sessionmaker(engine), own)
+        own.metadata.create_all(engine)
+        for name in ("Jane", "Joe"):
+            store.create_user(new_user(name))
+            store.add_session(new_token(f"{name}-phone", name))
+        return store, own, engine
+
+    return make
+
+
+def refuses(store: Store, column: str) -> None:
+    """Renaming Jane is refused for rows of `column`, and renaming Joe is not."""
+    before = store.export_user("jane")
+    with pytest.raises(UsernameReferredToError) as raised:
+        store.rename_user("jane", "Janet")
+    assert list(raised.value.columns) == [column]
+    assert store.export_user("jane") == before
+    store.rename_user("joe", "Joseph")
+    assert [each.token_hash for each in store.list_sessions("joseph")] == ["Joe-phone"]
+
+
+@pytest.mark.parametrize("column", ["id", "username"])
+def test_a_user_table_may_refer_to_itself(
+    members: Callable[..., tuple[Store, Table, Engine]], column: str
+) -> None:
+    """Its users are there, and by a key that does not change, each may have another name."""
+    kind = Integer if column == "id" else String(200)
+    store, own, engine = members(Column("referrer", kind, ForeignKey(f"members.{column}")))
+    assert store.count_users() == 2
+    jane = select(own.c[column]).where(own.c.username == "Jane")
+    with engine.begin() as connection:
+        of_jane = connection.scalar(jane)
+        connection.execute(own.update().where(own.c.username == "Joe").values(referrer=of_jane))
+    if column == "username":
+        refuses(store, "members.referrer")
+        return
+    store.rename_user("jane", "Janet")
+    assert [each.token_hash for each in store.list_sessions("janet")] == ["Jane-phone"]
+    assert {user.username for user in store.iter_users()} == {"Janet", "Joe"}
+
+
+def test_a_type_of_the_application_s_is_looked_through(
+    members: Callable[..., tuple[Store, Table, Engine]],
+) -> None:
+    """What refers to the user has the name as that type stores it."""
+    store, own, engine = members(type_=Encoded())
+    posts = Table("posts", own.metadata, Column("author", Encoded(), ForeignKey(own.c.username)))
+    posts.create(engine)
+    with engine.begin() as connection:
+        connection.execute(posts.insert(), {"author": "Jane"})
+    refuses(store, "posts.author")
+
+
+def test_what_refers_to_a_key_is_named(
+    members: Callable[..., tuple[Store, Table, Engine]],
+) -> None:
+    """The key changes with the name."""
+    store, own, engine = members()
+    key = own.c.username_key
+    posts = Table("posts", own.metadata, Column("author", key.type, ForeignKey(key)))
+    posts.create(engine)
+    with engine.begin() as connection:
+        connection.execute(posts.insert(), {"author": "jane"})
+    refuses(store, "posts.author")
+
+
+def test_the_default_schema_may_be_named(
+    fresh: Database, members: Callable[..., tuple[Store, Table, Engine]]
+) -> None:
+    """By the application's MetaData."""
+    schema = {"sqlite": "main", "postgresql": "public", "mysql": fresh.url.database}[fresh.backend]
+    store, _, _ = members(schema=schema)
+    store.rename_user("jane", "Janet")
+    assert [each.token_hash for each in store.list_sessions("janet")] == ["Jane-phone"]
+
+
+@pytest.mark.backends("postgresql", "mysql")
+@pytest.mark.parametrize("column", ["userharbor_sessions.token_hash", "members.username"])
+def test_tables_in_another_schema_are_named(
+    fresh: Database, members: Callable[..., tuple[Store, Table, Engine]], column: str
+) -> None:
+    """Which no MetaData of the store's knows of."""
+    store, own, engine = members()
+    elsewhere = f"{fresh.url.database}_elsewhere"
+    referred = own.metadata.tables[column.partition(".")[0]].c[column.partition(".")[2]]
+    copied = referred._copy()
+    here = "public" if fresh.backend == "postgresql" else fresh.url.database
+    with engine.begin() as connection:
+        connection.execute(CreateSchema(elsewhere))
+    try:
+        other = MetaData(schema=elsewhere)
+        Table(referred.table.name, other, copied, schema=here)
+        notes = Table(
+            "notes",
+            other,
+            Column("of", referred.type, ForeignKey(copied, ondelete="CASCADE")),
+            mysql_engine="InnoDB",
+            mariadb_engine="InnoDB",
+        )
+        notes.create(engine)
+        value = "Jane" if column == "members.username" else "Jane-phone"
+        with engine.begin() as connection:
+            connection.execute(notes.insert(), {"of": value})
+        refuses(store, f"{elsewhere}.notes.of")
+        assert fresh.count(f"{elsewhere}.notes") == 1
+    finally:
+        notes.drop(engine)
+        with engine.begin() as connection:
+            connection.execute(DropSchema(elsewhere))
+
+
+@pytest.mark.backends("postgresql")
+def test_a_search_path_hides_nothing(fresh: Database) -> None:
+    """PostgreSQL names no schema then."""
+    with fresh.main.begin() as connection:
+        connection.execute(CreateSchema("auth"))
+    engine = fresh.engine(connect_args={"options": "-c search_path=public,auth"})
+    own = MetaData(schema="auth")
+    store: Store = SQLAlchemyUserStore(sessionmaker(engine), metadata=own)
+    hashes = own.tables["auth.userharbor_sessions"].c.token_hash
+    reference = ForeignKey(hashes, ondelete="CASCADE")
+    notes = Table("notes", own, Column("of", hashes.type, reference), schema="public")
+    own.create_all(engine)
+    for name in ("Jane", "Joe"):
+        store.create_user(new_user(name))
+        store.add_session(new_token(f"{name}-phone", name))
+    with engine.begin() as connection:
+        connection.execute(notes.insert(), {"of": "Jane-phone"})
+    refuses(store, "public.notes.of")
+
+
+@pytest.mark.backends("sqlite")
+def test_a_name_may_be_spelled_in_another_casing(
+    fresh: Database, members: Callable[..., tuple[Store, Table, Engine]]
+) -> None:
+    """In a foreign key of SQLite's."""
+    store, _, engine = members()
+    with engine.begin() as connection:
+        references = "FOREIGN KEY (u) REFERENCES Members(Username)"
+        connection.execute(text(f"CREATE TABLE posts (u VARCHAR(200), {references})"))
+        connection.execute(text("INSERT INTO posts VALUES ('Jane')"))
+    refuses(store, "posts.u")
+
+
+@pytest.mark.backends("postgresql")
+def test_what_refers_to_a_column_of_the_application_s_is_named(
+    members: Callable[..., tuple[Store, Table, Engine]],
+) -> None:
+    """Which it has added to a table of the store's. Each keeps what it was, of any kind."""
+    store, _, engine = members()
+    with engine.begin() as connection:
+        for change in (
+            "ADD COLUMN sid INTEGER GENERATED BY DEFAULT AS IDENTITY UNIQUE",
+            "ADD COLUMN row INTEGER GENERATED ALWAYS AS IDENTITY",
+            "ADD COLUMN short TEXT GENERATED ALWAYS AS (left(token_hash, 2)) STORED",
+            "ADD COLUMN data JSONB",
+            "ADD COLUMN tags TEXT[] DEFAULT '{a,b}'",
+        ):
+            connection.execute(text(f"ALTER TABLE userharbor_sessions {change}"))
+        sids = "SELECT sid FROM userharbor_sessions WHERE username = 'Jane'"
+        connection.execute(text(f"CREATE TABLE notes AS {sids}"))
+        reference = "FOREIGN KEY (sid) REFERENCES userharbor_sessions (sid) ON DELETE CASCADE"
+        connection.execute(text(f"ALTER TABLE notes ADD {reference}"))
+    columns = text("SELECT sid, short, data IS NULL, tags FROM userharbor_sessions ORDER BY sid")
+    with engine.connect() as connection:
+        before = connection.execute(columns).all()
+    refuses(store, "notes.sid")
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE notes"))
+    store.rename_user("jane", "Janet")
+    with engine.connect() as connection:
+        assert connection.execute(columns).all() == before
 
 
 @pytest.mark.backends("sqlite")

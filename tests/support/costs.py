@@ -55,7 +55,7 @@ delete_permission                  3          1       1     2        1        2 
 delete_role                        4          1       1     2        1        2       3     4    1
 delete_user                        6          1       1     2        1        2       3     4    1
 """
-# Looks into the catalog are not counted: renaming asks each table of the database for foreign keys.
+# Looks into the catalog are not counted: renaming asks for the foreign keys that refer to a user.
 COSTS_BESIDE = """
                                statements of
                               sqlite postgresql mariadb mysql
@@ -72,7 +72,9 @@ rename_user                       10          8       8     9
 """
 STATEMENTS, MESSAGES = slice(0, 4), slice(4, 9)
 
-CATALOG = re.compile(r"pg_catalog|PRAGMA|sqlite_master|SHOW |information_schema", re.IGNORECASE)
+CATALOG = re.compile(
+    r"pg_catalog|PRAGMA|sqlite_master|SHOW |information_schema|database\(\)", re.IGNORECASE
+)
 WARMING = 10
 """Rounds after which psycopg has prepared each statement."""
 

@@ -20,8 +20,8 @@ class Backend:
     enforces_foreign_keys: bool = True
     """Whether the rows that refer to a row are deleted together with it."""
 
-    has_typed_columns: bool = True
-    """Whether a value is of the type that its column has."""
+    has_typed_columns: bool = False
+    """Whether a value must be given as of the type that its column has."""
 
     given_up: frozenset[str | int] = frozenset({"40001", "40P01"})
     """The codes of an error after which the transaction is rolled back whole: try it again."""
@@ -155,7 +155,6 @@ class SQLite(Backend):
     """One write lock for the whole database; foreign keys are enforced where it is told to."""
 
     enforces_foreign_keys: bool = False
-    has_typed_columns: bool = False
     # In a block, all are locked.
     locks_in_order: bool = True
     # Python 3.10 has no code for it.
@@ -198,6 +197,7 @@ class SQLite(Backend):
 class PostgreSQL(Backend):
     """A single statement commits by itself, in one round trip of three; a level costs nothing."""
 
+    has_typed_columns: bool = True
     locks_in_order: bool = True
     # SQLSTATEs. A data exception, what another server said; RAISE and ASSERT, whichever code they
     # are given, and what is written in another language.

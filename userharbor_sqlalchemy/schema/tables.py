@@ -56,11 +56,10 @@ class Tables:
 
     def of_users(self) -> list[Table]:
         """The tables whose rows belong to a user: those that refer to one, by `username`."""
-        tables = [table for table in vars(self).values() if table is not None]
         return [
             table
-            for table in tables
-            if any(key.column.table is self.users for key in table.foreign_keys)
+            for table in vars(self).values()
+            if table not in (None, self.users) and "username" in table.columns
         ]
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
 from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnClause,
     Connection,
-    Inspector,
     Table,
     bindparam,
     column,
@@ -20,14 +22,15 @@ from sqlalchemy import (
     table,
     update,
 )
-from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
+from sqlalchemy.types import TypeEngine
 from userharbor.interfaces import UserT
 
 from ..engine.backends import backend_of
 from ..errors import UnknownUserError, UsernameReferredToError
-from ..schema.tables import Tables, schema_in_use
+from ..schema.tables import Tables
 from .accounts import Accounts
 from .expressions import identical
+from .references import Place, Reference, place_of, references_to
 from .users import Users
 
 
@@ -61,12 +64,12 @@ class Renames(Generic[UserT]):
         if row.username == to["given_username"]:
             return True
         stored = {"given_username": row.username}
-        inspector = inspect(connection)
-        if referring := [*self._referring(connection, inspector, row.username)]:
+        owned = {place_of(connection, each): each for each in self._owned}
+        if referring := [*self._referring(connection, owned, row.username)]:
             raise UsernameReferredToError(referring)
         moved = []
-        for owned in self._owned:
-            move = _Move(connection, inspector, self._users, owned)
+        for place, each in owned.items():
+            move = _Move(connection, self._users, each, place)
             moved.append((move, move.take(connection, stored)))
         new_row = {self._users.key.key: to["given_username"]}
         if not self._users.has_keys_beside:
@@ -78,64 +81,59 @@ class Renames(Generic[UserT]):
         return True
 
     def _referring(
-        self, connection: Connection, inspector: Inspector, username: str
+        self, connection: Connection, owned: Mapping[Place, Table], username: str
     ) -> Iterator[str]:
-        """The columns of other tables that refer to the user, and would not come along."""
-        tables = self._users.table.metadata.tables.values()
-        owned = {(schema_in_use(each, connection), each.name): each for each in self._owned}
-        for schema in sorted({schema_in_use(each, connection) for each in tables}, key=str):
-            for name, keys in inspector.get_multi_foreign_keys(schema=schema).items():
-                if name not in owned:
-                    for key in keys:
-                        if self._is_left(connection, owned, name, key, username):
-                            columns = ", ".join(key["constrained_columns"])
-                            yield f"{'.'.join(filter(None, name))}.{columns}"
+        """The columns of the application's that refer to the user, and would not come along."""
+        users = self._users
+        here = place_of(connection, users.table)
+        changed = {users.key.name} if users.has_keys_beside else {users.key.name, users.folded.name}
+        names = {here: users.key} | {place: each.c.username for place, each in owned.items()}
+        for place, name in names.items():
+            for key in references_to(connection, place):
+                if place == here and (
+                    (key.place in owned and key.referring == ["username"])
+                    or changed.isdisjoint(key.referred)
+                    or (key.cascades and _enforces(connection))
+                ):
+                    continue
+                if _is_referred_to(connection, key, place, name, username):
+                    schema, table_name = key.place
+                    where = [schema, table_name] if schema != here[0] else [table_name]
+                    yield f"{'.'.join(filter(None, where))}.{', '.join(key.referring)}"
 
-    def _is_left(
-        self,
-        connection: Connection,
-        owned: Mapping[tuple[str | None, str], Table],
-        name: tuple[str | None, str],
-        key: ReflectedForeignKeyConstraint,
-        username: str,
-    ) -> bool:
-        referred = (key["referred_schema"], key["referred_table"])
-        pairs = dict(zip(key["referred_columns"], key["constrained_columns"], strict=False))
-        other = table(name[1], *map(column, pairs.values()), schema=name[0])
-        users = self._users.table
-        if referred == (schema_in_use(users, connection), users.name):
-            cascades = key.get("options", {}).get("onupdate", "").upper() == "CASCADE"
-            if self._users.key.name not in pairs or (cascades and _enforces(connection)):
-                return False
-            refers = other.c[pairs[self._users.key.name]] == username
-        elif (theirs := owned.get(referred)) is not None:
-            refers = literal(username) == theirs.c.username
-            for referred_to, referring in pairs.items():
-                refers &= theirs.c[referred_to] == other.c[referring]
-        else:
-            return False
-        one = select(literal(1)).select_from(other).where(refers).limit(1)
-        return connection.execute(one).first() is not None
+
+def _is_referred_to(
+    connection: Connection, key: Reference, place: Place, name: Column[str], username: str
+) -> bool:
+    """Whether `key` refers to a row at `place` that has `username` in the column `name`."""
+    others: list[ColumnClause[Any]] = [column(each) for each in key.referred if each != name.name]
+    rows = table(place[1], column(name.name, name.type), *others, schema=place[0]).alias("referred")
+    referring = table(key.place[1], *map(column, key.referring), schema=key.place[0]).alias(
+        "referring"
+    )
+    of_user = identical(rows.c[name.name], literal(username, name.type))
+    pairs = zip(key.referred, key.referring, strict=True)
+    refers = [rows.c[theirs] == referring.c[ours] for theirs, ours in pairs]
+    one = select(literal(1)).where(of_user, *refers).limit(1)
+    return connection.execute(one).first() is not None
 
 
 class _Move:
     """The statements by which a table's rows of a user are taken out and put back.
 
-    With the columns that the application has added to the database only.
+    With the columns that the application has added, to the database only as well.
     """
 
-    def __init__(
-        self, connection: Connection, inspector: Inspector, users: Users, owned: Table
-    ) -> None:
-        schema = schema_in_use(owned, connection)
-        known = [column(each.name, each.type) for each in owned.columns]
+    def __init__(self, connection: Connection, users: Users, owned: Table, place: Place) -> None:
+        schema, name = place
+        types = {each.name: each.type for each in owned.columns}
         is_typed = backend_of(connection.dialect).has_typed_columns
-        added = [
-            column(each["name"], each["type"] if is_typed else None)
-            for each in inspector.get_columns(owned.name, schema)
-            if each["name"] not in owned.columns and not {"computed", "identity"} & each.keys()
+        columns = [
+            column(each["name"], types.get(each["name"], _storing(each["type"], is_typed)))
+            for each in inspect(connection).get_columns(name, schema)
+            if "computed" not in each and not each.get("identity", {}).get("always")
         ]
-        rows = table(owned.name, *known, *added, schema=schema)
+        rows = table(name, *columns, schema=schema)
         # Of the keys, one is stored with the new name.
         self._is_put_back = owned is not users.folded.table
         self._columns = [*rows.columns.keys()]
@@ -163,6 +161,13 @@ class _Move:
     def put(self, connection: Connection, rows: list[dict[str, Any]], username: str) -> None:
         if rows and self._is_put_back:
             connection.execute(self._insert, [{**row, "username": username} for row in rows])
+
+
+def _storing(found: TypeEngine[Any], is_typed: bool) -> TypeEngine[Any] | None:
+    """The type that gives a value back as it was read."""
+    if isinstance(found, JSON):
+        found.none_as_null = True
+    return found if is_typed else None
 
 
 def _enforces(connection: Connection) -> bool:
