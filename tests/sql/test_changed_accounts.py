@@ -431,19 +431,19 @@ def test_tables_in_another_schema_are_named(
     referred = own.metadata.tables[column.partition(".")[0]].c[column.partition(".")[2]]
     copied = referred._copy()
     here = "public" if fresh.backend == "postgresql" else fresh.url.database
+    other = MetaData(schema=elsewhere)
+    Table(referred.table.name, other, copied, schema=here)
+    notes = Table(
+        "notes",
+        other,
+        Column("of", referred.type, ForeignKey(copied, ondelete="CASCADE")),
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
+    )
     with engine.begin() as connection:
         connection.execute(CreateSchema(elsewhere))
+    notes.create(engine)
     try:
-        other = MetaData(schema=elsewhere)
-        Table(referred.table.name, other, copied, schema=here)
-        notes = Table(
-            "notes",
-            other,
-            Column("of", referred.type, ForeignKey(copied, ondelete="CASCADE")),
-            mysql_engine="InnoDB",
-            mariadb_engine="InnoDB",
-        )
-        notes.create(engine)
         value = "Jane" if column == "members.username" else "Jane-phone"
         with engine.begin() as connection:
             connection.execute(notes.insert(), {"of": value})

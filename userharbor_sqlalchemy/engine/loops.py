@@ -42,7 +42,8 @@ class Loops:
         caller = _Caller(self._latest)
         context = copy_context()
         context.run(_waiting.set, caller)
-        running = self._latest.run_in_executor(None, context.run, _returned_by, function)
+        call = partial(_returned_by, function)
+        running = self._latest.run_in_executor(None, context.run, call)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
