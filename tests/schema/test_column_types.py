@@ -3,7 +3,7 @@
 import enum
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -572,3 +572,7 @@ def test_citext_and_domains_go_on_working(fresh: Database) -> None:
     store.set_user_verified("jane")
     assert store.get_user_by_username("JANE") == User("Jane", "Jane@example.org", True)
     assert store.get_password_hash("jane") == "Jane-password-hash"
+    store.create_user(new_user("Joe", expires_at=datetime(2020, 1, 1)))
+    store.rename_user("jane", "Janet")
+    assert store.purge_unverified(older_than=timedelta(days=1)) == 1
+    assert [user.username for user in store.iter_users()] == ["Janet"]

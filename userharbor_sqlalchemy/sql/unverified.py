@@ -49,10 +49,10 @@ class Unverified:
         verifications = tables.email_verifications
         limit = bindparam("limit", type_=verifications.c.expires_at.type)
         expired = verifications.c.expires_at < limit
-        flag = model.columns["verified"]
         no, _ = model.flags
         # Some types of databases' own have no comparison to SQLAlchemy.
-        is_unverified = or_(flag.is_(None), type_coerce(flag, Integer) == literal(no, flag.type))
+        flag = type_coerce(model.columns["verified"], Integer)
+        is_unverified = or_(flag.is_(None), flag == literal(no, model.columns["verified"].type))
         of_user = identical(verifications.c.username, users.key)
         usernames: BindParameter[Any] = bindparam("usernames", expanding=True, type_=users.key.type)
         named = users.is_in(usernames)
