@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
 
 from support.databases import Database
-from support.models import BYTEWISE
+from support.models import BYTEWISE, Turned
 from support.samples import new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
 
@@ -35,19 +35,6 @@ class Marked(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Any) -> str | None:
         return value and value.removeprefix("v1:")
-
-
-class Turned(TypeDecorator[str]):
-    """Stored in another order, as what is encrypted is."""
-
-    impl = String(255)
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        return value and value[::-1]
-
-    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
-        return value and value[::-1]
 
 
 class TurnedBySql(TypeDecorator[str]):

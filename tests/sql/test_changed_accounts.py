@@ -15,7 +15,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
     event,
     select,
     text,
@@ -26,6 +25,7 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 from userharbor.exceptions import InvalidEmailError, InvalidUsernameError
 
 from support.databases import Database
+from support.models import Turned
 from support.racing import race, typed
 from support.samples import EXPIRES_AT, new_token, new_user
 from userharbor_sqlalchemy import SQLAlchemyUserStore, User
@@ -310,19 +310,6 @@ def test_a_rename_looks_where_the_tables_are(fresh: Database) -> None:
     assert store.get_user_by_username("joseph") is not None
 
 
-class Encoded(TypeDecorator[str]):
-    """A type of the application's, which stores a text as another."""
-
-    impl = String(255)
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        return value and value[::-1]
-
-    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
-        return value and value[::-1]
-
-
 @pytest.fixture
 def members(fresh: Database) -> Callable[..., tuple[Store, Table, Engine]]:
     """Makes a store on a user table of the application's, which holds Jane and Joe."""
@@ -389,8 +376,8 @@ def test_a_type_of_the_application_s_is_looked_through(
     members: Callable[..., tuple[Store, Table, Engine]],
 ) -> None:
     """What refers to the user has the name as that type stores it."""
-    store, own, engine = members(type_=Encoded())
-    posts = Table("posts", own.metadata, Column("author", Encoded(), ForeignKey(own.c.username)))
+    store, own, engine = members(type_=Turned())
+    posts = Table("posts", own.metadata, Column("author", Turned(), ForeignKey(own.c.username)))
     posts.create(engine)
     with engine.begin() as connection:
         connection.execute(posts.insert(), {"author": "Jane"})

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
     Uuid,
     false,
     func,
@@ -27,6 +28,19 @@ Model = Any
 
 # By which names a table of the application's compares bytes, whichever dialect the URL names.
 BYTEWISE: dict[str, Any] = {"mysql_collate": "utf8mb4_bin", "mariadb_collate": "utf8mb4_bin"}
+
+
+class Turned(TypeDecorator[str]):
+    """Stored in another order, as what is encrypted is."""
+
+    impl = String(255)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return value and value[::-1]
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        return value and value[::-1]
 
 
 def documented() -> Model:
